@@ -1,0 +1,1 @@
+"""The control plane: configuration, affinity, processes and the command line."""

@@ -1,0 +1,38 @@
+"""Which CPUs each process gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pipeline.config import ConfigError, Cpus
+
+
+def resolve(
+    wanted: Mapping[str, Cpus], processes: Sequence[str], available: Sequence[int]
+) -> dict[str, tuple[int, ...]]:
+    """Return the CPUs of each process, given those that this machine lets us use.
+
+    "auto" (also for a process that is not configured) gives each a core of its own, taken in order
+    from those that no process claims by number; if there are not enough, neighbours in `processes`
+    share one, because a hop between processes on one core is the shorter one.
+
+    Raises:
+        ConfigError: a CPU that is not available.
+    """
+    explicit = {
+        name: tuple(cpus)
+        for name in processes
+        if isinstance(cpus := wanted.get(name, "auto"), list)
+    }
+    for name, cpus in explicit.items():
+        if missing := sorted(set(cpus) - set(available)):
+            raise ConfigError(
+                f"affinity of {name} was {list(cpus)}, but of these {missing} cannot be used here; "
+                f"available: {sorted(available)}"
+            )
+    taken = {cpu for cpus in explicit.values() for cpu in cpus}
+    free = [cpu for cpu in available if cpu not in taken] or list(available)
+    automatic = [name for name in processes if name not in explicit]
+    share = -(-len(automatic) // len(free))  # how many neighbours a core must take
+    placed = {name: (free[index // share],) for index, name in enumerate(automatic)}
+    return {name: explicit.get(name) or placed[name] for name in processes}

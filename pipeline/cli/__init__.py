@@ -1,0 +1,49 @@
+"""The command line. One file per group of commands, imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import click
+
+COMMANDS = {
+    "demo": ("pipeline.cli.demo", "Send records between two pinned processes, and time them."),
+    "shm": ("pipeline.cli.shm", "List or remove segments of shared memory."),
+}
+"""Name -> (module that defines `command`, one line of help)."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used, not for its help line."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Import the command's module."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[name][0]).command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Configuration file. [default: $BOT4_CONFIG, then ./config.toml]",
+)
+@click.pass_context
+def main(context: click.Context, config: Path | None) -> None:
+    """Bot4: an automated crypto-trading system built as a shared-memory pipeline.
+
+    Exit codes: 0 ok, 1 failure, 2 usage, 78 bad configuration.
+    """
+    context.obj = config

@@ -1,0 +1,165 @@
+"""The two-process demonstration of the ring: what it shares, and its parent's part.
+
+`source` sends records at a fixed rate, `echo` sends each back. Latencies are measured where they
+happen, recorded in the segment and read from there by the parent, which takes no part.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from shm import (
+    STRATEGIES,
+    CountersSpec,
+    DoorbellSpec,
+    Histogram,
+    HistogramsSpec,
+    Layout,
+    RingSpec,
+    Segment,
+    WaitStrategy,
+    choose,
+)
+
+PROCESSES = ("source", "echo")
+
+# Times in ns of CLOCK_MONOTONIC, which all processes of a machine share.
+MESSAGE = np.dtype(
+    {
+        "names": ["sequence", "due_ns", "sent_ns", "echoed_ns"],
+        "formats": ["<u8", "<u8", "<u8", "<u8"],
+        "itemsize": 64,
+    }
+)
+SEQUENCE, DUE, SENT, ECHOED = range(4)  # the fields, for a record seen as words
+
+
+class DemoError(Exception):
+    """A process of the demonstration did not do its part."""
+
+
+def layout(affinity: Mapping[str, tuple[int, ...]]) -> Layout:
+    """Return the demonstration's regions."""
+    return Layout(
+        *(DoorbellSpec(name, cpus=affinity[name]) for name in PROCESSES),
+        RingSpec("there", MESSAGE, 4096, consumer_bell="echo", producer_bell="source"),
+        RingSpec("back", MESSAGE, 4096, consumer_bell="source", producer_bell="echo"),
+        CountersSpec("source.counters", ("started_ns", "stopped_ns", "sent", "received", "out_of_order")),
+        HistogramsSpec("source.latency", ("back", "round_trip")),
+        HistogramsSpec("echo.latency", ("there",)),
+    )
+
+
+def source_strategy(segment: Segment) -> WaitStrategy:
+    """Return how `source` waits: it has a schedule to keep, so it never sleeps."""
+    chosen = choose(segment.layout.affinity(), "source")
+    return STRATEGIES["spin"] if chosen is STRATEGIES["spin-futex"] else STRATEGIES["yield"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the segment says at some moment."""
+
+    seconds: float
+    sent: int
+    received: int
+    out_of_order: int
+    latency: Mapping[str, Histogram]
+    depth_high_water: Mapping[str, int]
+
+
+def run(
+    name: str,
+    affinity: Mapping[str, tuple[int, ...]],
+    rate: int,
+    duration: float | None,
+    report: Callable[[Progress], None],
+) -> Progress:
+    """Run it for `duration` seconds (None: until KeyboardInterrupt); report four times a second.
+
+    Raises:
+        DemoError: a process ended by itself, or a record was lost or came out of order.
+    """
+    with Segment.create(name, layout(affinity)) as segment:
+        workers = {process: _start(process, segment, rate) for process in PROCESSES}
+        start = time.monotonic()
+        try:
+            while duration is None or time.monotonic() - start < duration:
+                _check_alive(workers)
+                report(_progress(segment))
+                left = 0.25 if duration is None else start + duration - time.monotonic()
+                time.sleep(max(0.0, min(0.25, left)))
+        except KeyboardInterrupt:
+            pass
+        finally:
+            # The source first: it waits for what is still on its way.
+            for process in PROCESSES:
+                _stop(workers[process])
+        _check_ended(workers)
+        progress = _progress(segment)
+    if progress.received != progress.sent or progress.out_of_order:
+        raise DemoError(
+            f"of {progress.sent} records sent {progress.received} came back, "
+            f"{progress.out_of_order} out of order; must be all, and none"
+        )
+    return progress
+
+
+def _start(process: str, segment: Segment, rate: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "workers.demo",
+            process,
+            segment.name,
+            segment.run_id,
+            str(rate),
+            str(os.getpid()),
+        ],
+        # Ctrl-C in a terminal goes to the whole group; only the parent is to act on it.
+        start_new_session=True,
+    )
+
+
+def _check_alive(workers: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    for process, worker in workers.items():
+        if worker.poll() is not None:
+            raise DemoError(f"process {process} ended by itself (exit status {worker.returncode})")
+
+
+def _stop(worker: subprocess.Popen[bytes]) -> None:
+    worker.terminate()
+    try:
+        worker.wait(5)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+
+
+def _check_ended(workers: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    for process, worker in workers.items():
+        if worker.returncode != 0:
+            raise DemoError(f"process {process} ended with status {worker.returncode}, must be 0")
+
+
+def _progress(segment: Segment) -> Progress:
+    counters = segment.counters("source.counters")
+    started = counters["started_ns"]
+    seconds = ((counters["stopped_ns"] or time.monotonic_ns()) - started) / 1e9 if started else 0.0
+    latency = {**segment.histograms("echo.latency"), **segment.histograms("source.latency")}
+    return Progress(
+        seconds,
+        counters["sent"],
+        counters["received"],
+        counters["out_of_order"],
+        latency,
+        {ring: segment.high_water(ring) for ring in ("there", "back")},
+    )

@@ -1,0 +1,84 @@
+"""Shared memory that several processes can trust: rings, tables, doorbells, metrics, words.
+
+A segment is declared as a `Layout` of named regions, created once and attached by others::
+
+    layout = Layout(DoorbellSpec("ta"), RingSpec("market", TRADE, 4096, consumer_bell="ta"))
+    with Segment.create("paper", layout) as segment:
+        producer = segment.producer("market")
+        producer.push(trade)
+
+README.md in this folder shows each kind of region at work and says what survives which crash.
+"""
+
+from shm._native import Wake
+from shm.aio import wait_async
+from shm.errors import (
+    ArgumentError,
+    ClosedError,
+    CorruptRegionError,
+    LayoutError,
+    NoSpaceError,
+    NotASegmentError,
+    OtherBootError,
+    OtherLayoutError,
+    OtherTimeNamespaceError,
+    RecordError,
+    RoleTakenError,
+    SegmentError,
+    SegmentNotFoundError,
+    ShmError,
+    StrategyError,
+    TruncatedError,
+)
+from shm.histogram import Histogram
+from shm.layout import (
+    CountersSpec,
+    DoorbellSpec,
+    HistogramsSpec,
+    Layout,
+    ObserverSpec,
+    RingSpec,
+    TableSpec,
+    WordsSpec,
+)
+from shm.reap import SegmentInfo, list_segments, reap
+from shm.segment import Segment
+from shm.waiting import STRATEGIES, Finally, WaitStrategy, choose
+
+__all__ = [
+    "STRATEGIES",
+    "ArgumentError",
+    "ClosedError",
+    "CorruptRegionError",
+    "CountersSpec",
+    "DoorbellSpec",
+    "Finally",
+    "Histogram",
+    "HistogramsSpec",
+    "Layout",
+    "LayoutError",
+    "NoSpaceError",
+    "NotASegmentError",
+    "ObserverSpec",
+    "OtherBootError",
+    "OtherLayoutError",
+    "OtherTimeNamespaceError",
+    "RecordError",
+    "RingSpec",
+    "RoleTakenError",
+    "Segment",
+    "SegmentError",
+    "SegmentInfo",
+    "SegmentNotFoundError",
+    "ShmError",
+    "StrategyError",
+    "TableSpec",
+    "TruncatedError",
+    "Wake",
+    "WaitStrategy",
+    "WordsSpec",
+    "choose",
+    "list_segments",
+    "reap",
+    "wait_async",
+]

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "../doorbell.hpp"
+#include "../signals.hpp"
+#include "common.hpp"
+
+namespace bot4::binding {
+
+class PyBell : public Role {
+ public:
+  PyBell(std::string name, nb::handle mapping, std::uint64_t offset, int event_fd)
+      : Role(std::move(name), mapping, offset, sizeof(shm::DoorbellWords), nb::none()),
+        bell_(memory().as<shm::DoorbellWords>(), event_fd) {}
+
+  void ring() {
+    check_open();
+    bell_.ring();
+  }
+  shm::Bell bell() const { return bell_; }
+
+ private:
+  shm::Bell bell_;
+};
+
+/// None, or a bell.
+inline shm::Bell bell_or_none(nb::handle bell) {
+  return bell.is_none() ? shm::Bell{} : nb::cast<PyBell&>(bell).bell();
+}
+
+/// A word that others raise, and what its reader has seen of it.
+struct Source {
+  const shm::Word* word;
+  const std::uint64_t* seen;
+  // seq_cst: the second half of the Dekker pair in doorbell.hpp.
+  bool ready() const { return word->load(std::memory_order_seq_cst) != *seen; }
+};
+
+class PyDoorbell : public Role {
+ public:
+  PyDoorbell(std::string name, nb::handle mapping, std::uint64_t offset, nb::object claim,
+             std::uint32_t spins, std::uint32_t yields, std::uint32_t finally,
+             std::vector<int> signals, int event_fd);
+  ~PyDoorbell() { close(); }
+  void close();
+
+  shm::Wake wait(std::optional<double> timeout) {
+    return wait_until([this] { return any_ready(); }, nanoseconds(timeout));
+  }
+
+  /// Waits for another condition than its sources, e.g. for room in a full ring.
+  template <class Ready>
+  shm::Wake wait_until(Ready&& ready, std::int64_t timeout);
+
+  bool arm();
+  void disarm();
+  std::uint64_t sleeps() const;
+  int event_fd() const { return event_fd_; }
+
+  void add(Source source) { sources_.push_back(source); }
+  void remove(const std::uint64_t* seen) {
+    std::erase_if(sources_, [seen](const Source& source) { return source.seen == seen; });
+  }
+
+ private:
+  bool any_ready() const {
+    return std::ranges::any_of(sources_, [](const Source& source) { return source.ready(); });
+  }
+
+  shm::Sleeper sleeper_;
+  shm::WaitStrategy how_;
+  std::vector<int> signals_;
+  std::vector<Source> sources_;
+  int event_fd_;
+};
+
+template <class Ready>
+shm::Wake PyDoorbell::wait_until(Ready&& ready, std::int64_t timeout) {
+  check_open();
+  // Something to do already: not worth letting go of the interpreter.
+  if (ready()) return shm::Wake::kReady;
+  for (const int signal : signals_) shm::WaitSignals::watch(signal);
+  const std::uint64_t signals_before = shm::WaitSignals::seen();
+  // A signal may have come just before it was watched: Python knows of it.
+  if (PyErr_CheckSignals() != 0) throw nb::python_error();
+  shm::Wake wake;
+  {
+    const Waiting here(*this);
+    nb::gil_scoped_release others_may_run;
+    wake = sleeper_.wait(how_, timeout, ready);
+  }
+  // Python's own handlers run here; what they raise ends the wait.
+  if (PyErr_CheckSignals() != 0) throw nb::python_error();
+  if (wake == shm::Wake::kRung && shm::WaitSignals::seen() != signals_before)
+    return shm::Wake::kSignal;
+  return wake;
+}
+
+}  // namespace bot4::binding

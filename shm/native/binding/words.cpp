@@ -1,0 +1,48 @@
+#include "common.hpp"
+
+namespace bot4::binding {
+
+using shm::PaddedWord;
+
+namespace {
+
+/// Named atomic words, each on its own cache line, for any number of readers and writers. All
+/// operations are sequentially consistent: these are control words, not a hot path.
+class PyWords : public Role {
+ public:
+  PyWords(std::string name, nb::handle mapping, std::uint64_t offset, nb::tuple names)
+      : Role(std::move(name), mapping, offset, names.size() * sizeof(PaddedWord), nb::none()),
+        names_(std::move(names)) {}
+
+  std::uint64_t load(nb::handle word) { return at(word).load(); }
+  void store(nb::handle word, nb::handle value) { at(word).store(number(value)); }
+  std::uint64_t fetch_add(nb::handle word, nb::handle n) { return at(word).fetch_add(number(n)); }
+  std::uint64_t compare_and_swap(nb::handle word, nb::handle expected, nb::handle desired) {
+    std::uint64_t seen = number(expected);
+    at(word).compare_exchange_strong(seen, number(desired));
+    return seen;
+  }
+
+ private:
+  shm::Word& at(nb::handle word) {
+    check_open();
+    return memory().as<PaddedWord>()[names_.index(name(), word)].value;
+  }
+  std::uint64_t number(nb::handle value) const { return unsigned_word(value, name() + ": a value"); }
+
+  Names names_;
+};
+
+}  // namespace
+
+void bind_words(nb::module_& module) {
+  bind_role<PyWords>(module, "Words")
+      .def(nb::init<std::string, nb::handle, std::uint64_t, nb::tuple>())
+      .def("load", &PyWords::load, nb::arg("word"))
+      .def("store", &PyWords::store, nb::arg("word"), nb::arg("value"))
+      .def("fetch_add", &PyWords::fetch_add, nb::arg("word"), nb::arg("n"))
+      .def("compare_and_swap", &PyWords::compare_and_swap, nb::arg("word"), nb::arg("expected"),
+           nb::arg("desired"));
+}
+
+}  // namespace bot4::binding

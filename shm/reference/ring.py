@@ -1,0 +1,236 @@
+"""The ring: see ring.hpp for who writes what, and in which order.
+
+    sequence:   0 1 2 3 4 5 6 7 8 9
+                    ^head     ^tail         capacity 8: slot = sequence % 8
+    released to the | readable | room for
+    producer        | 5        | 3 more
+"""
+
+from __future__ import annotations
+
+import mmap
+import time
+from typing import Any
+
+import numpy as np
+
+from shm._native import Wake
+from shm.errors import ArgumentError, CorruptRegionError
+from shm.layout import structure
+from shm.locks import Claim
+from shm.reference.common import (
+    Array,
+    Record,
+    Role,
+    check_output,
+    check_record,
+    check_records,
+    check_timeout,
+)
+from shm.reference.doorbell import Bell, Doorbell
+
+
+class _RingRole(Role):
+    def __init__(
+        self,
+        name: str,
+        mapping: mmap.mmap,
+        offset: int,
+        dtype: np.dtype[Any],
+        capacity: int,
+        claim: Claim | None,
+    ) -> None:
+        super().__init__(name, mapping, claim)
+        self.dtype = dtype
+        self._offset = offset
+        header = structure("RingHeader")
+        self._slots_offset = offset + header.itemsize
+        ring = self._header
+        if (
+            (int(ring["capacity"]), int(ring["record_bytes"])) != (capacity, dtype.itemsize)
+            or capacity & (capacity - 1)
+            or not 0 <= int(ring["tail"]) - int(ring["head"]) <= capacity
+        ):
+            raise CorruptRegionError(
+                f"{name}: its header says {ring}, which no ring of {capacity} records of "
+                f"{dtype.itemsize} bytes can have; remove the segment"
+            )
+
+    @property
+    def _header(self) -> Any:
+        return self.array(structure("RingHeader"), 1, self._offset)[0]
+
+    @property
+    def _slots(self) -> Array:
+        return self.array(self.dtype, self.capacity, self._slots_offset)
+
+    @property
+    def capacity(self) -> int:
+        """How many records it holds."""
+        return int(self._header["capacity"])
+
+    @property
+    def depth(self) -> int:
+        """Records published and not committed."""
+        return int(self._header["tail"]) - int(self._header["head"])
+
+    @property
+    def high_water(self) -> int:
+        """The largest depth that a push has led to."""
+        return int(self._header["high_water"])
+
+    @property
+    def refused(self) -> int:
+        """Pushes that found it full."""
+        return int(self._header["refused"])
+
+
+class Producer(_RingRole):
+    """The end that publishes: writes the slots, then `tail`."""
+
+    def __init__(
+        self,
+        name: str,
+        mapping: mmap.mmap,
+        offset: int,
+        dtype: np.dtype[Any],
+        capacity: int,
+        claim: Claim | None,
+        consumer_bell: Bell | None,
+        doorbell: Doorbell | None,
+    ) -> None:
+        super().__init__(name, mapping, offset, dtype, capacity, claim)
+        self._bell = consumer_bell
+        self._doorbell = doorbell
+
+    @property
+    def published(self) -> int:
+        """Records published so far, by this process and its predecessors."""
+        return int(self._header["tail"])
+
+    def push(self, record: Record, timeout: float = 0.0) -> bool:
+        """Publish one record; False if the ring stayed full.
+
+        `timeout` is in seconds; a signal, or a ring of the producer's doorbell, ends it early.
+        """
+        return self._push(check_record(self.name, record, self.dtype), timeout) == 1
+
+    def push_many(self, records: Array, timeout: float = 0.0) -> int:
+        """Publish records from the first on; return for how many there was room. See `push`."""
+        self.check_open()
+        return self._push(check_records(self.name, records, self.dtype), timeout)
+
+    def _push(self, records: Array, timeout: float) -> int:
+        deadline = time.monotonic() + check_timeout(timeout)
+        pushed = self._push_now(records)
+        while pushed < len(records) and self._wait_for_room(deadline):
+            pushed += self._push_now(records[pushed:])
+        return pushed
+
+    def _push_now(self, records: Array) -> int:
+        ring = self._header
+        tail = int(ring["tail"])
+        room = self.capacity - (tail - int(ring["head"]))
+        if len(records) > room:
+            ring["refused"] += 1
+        records = records[:room]
+        for index, record in enumerate(records):
+            self._slots[(tail + index) % self.capacity] = record
+        if len(records):
+            ring["high_water"] = max(self.high_water, self.depth + len(records))
+            ring["tail"] = tail + len(records)  # last: this is what makes them visible
+            if self._bell is not None:
+                self._bell.ring_if_sleeping()
+        return len(records)
+
+    def _wait_for_room(self, deadline: float) -> bool:
+        while self.depth == self.capacity:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if self._doorbell is None:
+                time.sleep(min(left, 0.0005))
+            else:
+                room = self._doorbell.wait_until(lambda: self.depth < self.capacity, left)
+                return room is Wake.READY
+        return True
+
+
+class Consumer(_RingRole):
+    """The end that reads: reads the slots, then, on commit, writes `head`."""
+
+    def __init__(
+        self,
+        name: str,
+        mapping: mmap.mmap,
+        offset: int,
+        dtype: np.dtype[Any],
+        capacity: int,
+        claim: Claim | None,
+        producer_bell: Bell | None,
+        doorbell: Doorbell | None,
+    ) -> None:
+        super().__init__(name, mapping, offset, dtype, capacity, claim)
+        self._bell = producer_bell
+        self._doorbell = doorbell
+        self._read = self.committed  # what a predecessor had not committed is read again
+        if doorbell is not None:
+            doorbell.add(self, lambda: int(self._header["tail"]) != self._read)
+
+    def close(self) -> None:
+        """Let go of the memory and of the claim. May be repeated."""
+        if self._doorbell is not None:
+            self._doorbell.remove(self)
+        super().close()
+
+    @property
+    def committed(self) -> int:
+        """The sequence up to which records have been given back."""
+        return int(self._header["head"])
+
+    @property
+    def pending(self) -> int:
+        """Records read and not committed."""
+        return self._read - self.committed
+
+    def pop(self, record: Array) -> bool:
+        """Copy the next record; False if there is none."""
+        return self._copy(check_output(self.name, record, self.dtype, least=1)[:1]) == 1
+
+    def drain(self, records: Array) -> int:
+        """Copy as many records as there are and fit; return how many."""
+        self.check_open()
+        return self._copy(check_output(self.name, records, self.dtype))
+
+    def view(self, limit: int | None = None) -> Array:
+        """Return records where they lie, up to `limit` and to the end of the ring."""
+        first = self._read % self.capacity
+        unread = int(self._header["tail"]) - self._read
+        count = min(unread, self.capacity - first, unread if limit is None else limit)
+        records = self._slots[first : first + count]
+        records.flags.writeable = False
+        self._read += count
+        return records
+
+    def commit(self, count: int | None = None) -> None:
+        """Give the oldest `count` records that were read back to the producer; None: all."""
+        pending = self.pending
+        if count is not None and count > pending:
+            raise ArgumentError(
+                f"{self.name}: commit of {count} records, but only {pending} were read and not "
+                "committed"
+            )
+        self._header["head"] += pending if count is None else count
+        if self._bell is not None:
+            self._bell.ring_if_sleeping()
+
+    def rewind(self) -> None:
+        """Go back to the first record that was not committed."""
+        self._read = self.committed
+
+    def _copy(self, records: Array) -> int:
+        count = min(len(records), int(self._header["tail"]) - self._read)
+        for index in range(count):
+            records[index] = self._slots[(self._read + index) % self.capacity]
+        self._read += count
+        return count

@@ -1,0 +1,1 @@
+"""The stages, one folder each; every one is a process of its own (``python -m workers.<name>``)."""

@@ -1,0 +1,1 @@
+"""The two processes of the demonstration (`bot4 demo`)."""
