@@ -19,17 +19,17 @@ def resolve(
     Raises:
         ConfigError: a CPU that is not available.
     """
-    explicit = {
-        name: tuple(cpus)
-        for name in processes
-        if isinstance(cpus := wanted.get(name, "auto"), list)
-    }
-    for name, cpus in explicit.items():
+    explicit: dict[str, tuple[int, ...]] = {}
+    for name in processes:
+        cpus = wanted.get(name, "auto")
+        if cpus == "auto":
+            continue
         if missing := sorted(set(cpus) - set(available)):
             raise ConfigError(
-                f"affinity of {name} was {list(cpus)}, but of these {missing} cannot be used here; "
+                f"affinity of {name} was {cpus}, but of these {missing} cannot be used here; "
                 f"available: {sorted(available)}"
             )
+        explicit[name] = tuple(cpus)
     taken = {cpu for cpus in explicit.values() for cpu in cpus}
     free = [cpu for cpu in available if cpu not in taken] or list(available)
     automatic = [name for name in processes if name not in explicit]

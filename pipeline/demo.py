@@ -51,7 +51,9 @@ def layout(affinity: Mapping[str, tuple[int, ...]]) -> Layout:
         *(DoorbellSpec(name, cpus=affinity[name]) for name in PROCESSES),
         RingSpec("there", MESSAGE, 4096, consumer_bell="echo", producer_bell="source"),
         RingSpec("back", MESSAGE, 4096, consumer_bell="source", producer_bell="echo"),
-        CountersSpec("source.counters", ("started_ns", "stopped_ns", "sent", "received", "out_of_order")),
+        CountersSpec(
+            "source.counters", ("started_ns", "stopped_ns", "sent", "received", "out_of_order")
+        ),
         HistogramsSpec("source.latency", ("back", "round_trip")),
         HistogramsSpec("echo.latency", ("there",)),
     )

@@ -30,7 +30,8 @@ Json = Any
 
 def structure(name: str) -> np.dtype[np.void]:
     """Return the dtype of one of the native structures, e.g. ``structure("RingHeader")``."""
-    return np.dtype(_native.layouts()[name])
+    dtype: np.dtype[np.void] = np.dtype(_native.layouts()[name])
+    return dtype
 
 
 def _check_name(kind: str, name: object) -> None:
@@ -43,7 +44,7 @@ def _check_name(kind: str, name: object) -> None:
 def _check_dtype(kind: str, name: str, dtype: object) -> None:
     if not isinstance(dtype, np.dtype) or dtype.names is None or dtype.hasobject:
         raise LayoutError(
-            f"dtype of {kind} {name!r} was {dtype!r}, must be a structured numpy dtype of plain data"
+            f"dtype of {kind} {name!r} was {dtype!r}, must be a structured dtype of plain data"
         )
     if dtype.itemsize == 0 or dtype.itemsize % 8:
         raise LayoutError(

@@ -37,6 +37,7 @@ class Claim:
         Raises:
             RoleTakenError: somebody holds one of them; `what` says what that is.
         """
+        self._fd: int | None = None
         # Through /proc, so that it is this very file even if its name has been removed.
         own = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -48,7 +49,7 @@ class Claim:
             raise RoleTakenError(
                 f"{what} is held by a live process; end that one first, a second would corrupt it"
             ) from None
-        self._fd: int | None = own
+        self._fd = own
 
     def release(self) -> None:
         """Give it back.
@@ -59,6 +60,10 @@ class Claim:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+    def __del__(self) -> None:
+        # A role that is dropped without being closed is given back too.
+        self.release()
 
 
 def is_claimed(fd: int, first: int, count: int = 1) -> bool:

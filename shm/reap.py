@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from shm import host
 from shm.errors import RoleTakenError, SegmentError, SegmentNotFoundError
 from shm.locks import OWNER, Claim, is_claimed
-from shm.segment import DIRECTORY, open_checked, read_header, segment_paths
+from shm.segment_file import DIRECTORY, open_checked, read_header, segment_paths
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,31 +11,17 @@ from __future__ import annotations
 import atexit
 import mmap
 import os
-import re
 import secrets
-import shutil
 import time
 import weakref
 from collections.abc import Sequence
 from types import ModuleType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from shm import _native, host, waiting
-from shm.errors import (
-    ArgumentError,
-    ClosedError,
-    LayoutError,
-    NoSpaceError,
-    NotASegmentError,
-    OtherBootError,
-    OtherLayoutError,
-    OtherTimeNamespaceError,
-    SegmentError,
-    SegmentNotFoundError,
-    TruncatedError,
-)
+from shm import _native, waiting
+from shm.errors import ArgumentError, ClosedError, OtherLayoutError
 from shm.histogram import Histogram
 from shm.layout import (
     CountersSpec,
@@ -50,12 +36,22 @@ from shm.layout import (
     structure,
 )
 from shm.locks import OWNER, Claim, is_claimed, role_byte
+from shm.segment_file import (
+    DIRECTORY,
+    PREFIX,
+    check_clock,
+    check_name,
+    find,
+    give_name,
+    new_file,
+    open_checked,
+    read_layout,
+    reserve,
+    write_headers,
+)
 from shm.waiting import WaitStrategy
 
-DIRECTORY = "/dev/shm"
-PREFIX = "bot4"
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_RoleT = TypeVar("_RoleT")
 
 # The two ends of a region; a table has a writer per row instead.
 _PRODUCER, _CONSUMER = 0, 1
@@ -113,22 +109,23 @@ class Segment:
             NoSpaceError: `directory` has no room for it.
             SegmentError: there is one of that name and run already.
         """
-        _check_name("name", name)
+        check_name("name", name)
         run_id = run_id or f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}"
-        _check_name("run_id", run_id)
+        check_name("run_id", run_id)
         path = f"{directory}/{PREFIX}.{name}.{run_id}"
-        fd = _new_file(directory)
+        fd = new_file(directory)
         owner = None
         event_fds: dict[str, int] = {}
         try:
-            _reserve(fd, layout, path)
+            reserve(fd, layout, path)
             owner = Claim(fd, OWNER, 1, path)
             for region in layout.regions.values():
                 if isinstance(region.spec, DoorbellSpec) and region.spec.event_loop:
                     event_fds[region.spec.name] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             segment = cls(fd, path, layout, owner, event_fds, engine)
-            segment._write_headers(run_id)
-            _give_name(fd, path)
+            assert segment._mapping is not None
+            write_headers(segment._mapping, layout, run_id)
+            give_name(fd, path)
         except BaseException:
             os.close(fd)
             if owner is not None:
@@ -159,11 +156,11 @@ class Segment:
             NotASegmentError, TruncatedError, OtherLayoutError, OtherBootError,
             OtherTimeNamespaceError: it is not one that this process can share.
         """
-        _check_name("name", name)
-        path = _find(name, run_id, directory)
+        check_name("name", name)
+        path = find(name, run_id, directory)
         fd = open_checked(path)
         try:
-            _check_clock(fd, path)
+            check_clock(fd, path)
             found = read_layout(fd, path)
             if layout is not None and found != layout:
                 raise OtherLayoutError(
@@ -190,7 +187,9 @@ class Segment:
         self._check_bell(spec.name, "producer_bell", spec.producer_bell, doorbell)
         bell = self._bell_or_none(spec.consumer_bell)
         claim = self._claim(region, _PRODUCER, "producer")
-        return self._role("Producer", region, spec.dtype, spec.capacity, claim, bell, doorbell)
+        return self._role(
+            _native.Producer, region, spec.dtype, spec.capacity, claim, bell, doorbell
+        )
 
     def consumer(self, ring: str, doorbell: Any = None) -> _native.Consumer:
         """Become the consumer of a ring; its `doorbell` then waits for this ring among others.
@@ -202,7 +201,9 @@ class Segment:
         self._check_bell(spec.name, "consumer_bell", spec.consumer_bell, doorbell)
         bell = self._bell_or_none(spec.producer_bell)
         claim = self._claim(region, _CONSUMER, "consumer")
-        return self._role("Consumer", region, spec.dtype, spec.capacity, claim, bell, doorbell)
+        return self._role(
+            _native.Consumer, region, spec.dtype, spec.capacity, claim, bell, doorbell
+        )
 
     def depth(self, ring: str) -> int:
         """Return how many records a ring holds that were not committed."""
@@ -223,12 +224,12 @@ class Segment:
         """
         region, spec = self._region(ring, ObserverSpec)
         claim = self._claim(region, _PRODUCER, "producer")
-        return self._role("ObserverProducer", region, spec.dtype, spec.capacity, claim)
+        return self._role(_native.ObserverProducer, region, spec.dtype, spec.capacity, claim)
 
     def observer_reader(self, ring: str, *, from_oldest: bool = False) -> _native.ObserverReader:
         """Read an observer ring, from what comes next or from the oldest record it still has."""
         region, spec = self._region(ring, ObserverSpec)
-        return self._role("ObserverReader", region, spec.dtype, spec.capacity, from_oldest)
+        return self._role(_native.ObserverReader, region, spec.dtype, spec.capacity, from_oldest)
 
     def table_writer(self, table: str, rows: range | None = None) -> _native.TableWriter:
         """Become the writer of some rows of a table, by default all.
@@ -244,26 +245,26 @@ class Segment:
             )
         claim = self._claim(region, rows.start, f"writer of a row in {rows}", len(rows))
         return self._role(
-            "TableWriter", region, spec.dtype, spec.rows, rows.start, rows.stop, claim
+            _native.TableWriter, region, spec.dtype, spec.rows, rows.start, rows.stop, claim
         )
 
     def table_reader(self, table: str) -> _native.TableReader:
         """Read a table."""
         region, spec = self._region(table, TableSpec)
-        return self._role("TableReader", region, spec.dtype, spec.rows)
+        return self._role(_native.TableReader, region, spec.dtype, spec.rows)
 
     def abandoned_rows(self, table: str) -> list[int]:
         """Return the rows that a writer, now dead, began to write and did not finish."""
-        region, spec = self._region(table, TableSpec)
-        with_reader = self.table_reader(table)
+        region, _ = self._region(table, TableSpec)
+        reader = self.table_reader(table)
         try:
             return [
                 row
-                for row in with_reader.unfinished()
+                for row in reader.unfinished()
                 if not is_claimed(self._open_fd(), role_byte(region.index, row))
             ]
         finally:
-            with_reader.close()
+            reader.close()
 
     def doorbell(
         self,
@@ -287,12 +288,12 @@ class Segment:
         event_fd = self._event_fd(spec)
         claim = self._claim(region, _CONSUMER, "owner")
         phases = (how.spins, how.yields, int(how.finally_))
-        return self._role("Doorbell", region, claim, *phases, list(signals), event_fd)
+        return self._role(_native.Doorbell, region, claim, *phases, list(signals), event_fd)
 
     def bell(self, doorbell: str) -> _native.Bell:
         """Return what rings a doorbell; anybody may."""
         region, spec = self._region(doorbell, DoorbellSpec)
-        return self._role("Bell", region, self._event_fd(spec))
+        return self._role(_native.Bell, region, self._event_fd(spec))
 
     def counters_writer(self, counters: str) -> _native.Counters:
         """Become the writer of a group of counters.
@@ -302,12 +303,12 @@ class Segment:
         """
         region, spec = self._region(counters, CountersSpec)
         claim = self._claim(region, _PRODUCER, "writer")
-        return self._role("Counters", region, spec.names, claim)
+        return self._role(_native.Counters, region, spec.names, claim)
 
     def counters(self, counters: str) -> dict[str, int]:
         """Return the values of a group of counters."""
         region, spec = self._region(counters, CountersSpec)
-        reader = self._role("Counters", region, spec.names, None)
+        reader = self._role(_native.Counters, region, spec.names, None)
         try:
             return dict(zip(spec.names, reader.values(), strict=True))
         finally:
@@ -321,12 +322,12 @@ class Segment:
         """
         region, spec = self._region(histograms, HistogramsSpec)
         claim = self._claim(region, _PRODUCER, "writer")
-        return self._role("HistogramWriter", region, spec.names, claim)
+        return self._role(_native.HistogramWriter, region, spec.names, claim)
 
     def histograms(self, histograms: str) -> dict[str, Histogram]:
         """Return copies of a group of histograms, each of one epoch."""
         region, spec = self._region(histograms, HistogramsSpec)
-        reader = self._role("Histograms", region, spec.names, None)
+        reader = self._role(_native.Histograms, region, spec.names, None)
         try:
             return {name: Histogram.from_words(*reader.read(name)) for name in spec.names}
         finally:
@@ -335,7 +336,7 @@ class Segment:
     def reset_histograms(self, histograms: str) -> None:
         """Ask for a new epoch: the writer begins it with its next record, readers see it now."""
         region, spec = self._region(histograms, HistogramsSpec)
-        reader = self._role("Histograms", region, spec.names, None)
+        reader = self._role(_native.Histograms, region, spec.names, None)
         try:
             reader.reset()
         finally:
@@ -344,7 +345,7 @@ class Segment:
     def words(self, words: str) -> _native.Words:
         """Return a group of atomic words, to be read and written by anyone."""
         region, spec = self._region(words, WordsSpec)
-        return self._role("Words", region, spec.names)
+        return self._role(_native.Words, region, spec.names)
 
     # The segment as a whole.
 
@@ -367,6 +368,11 @@ class Segment:
         if os.path.exists(self.path):
             os.unlink(self.path)
 
+    def close_roles(self) -> None:
+        """Give back all roles that this process has."""
+        for role in list(self._roles):
+            role.close()
+
     def close(self) -> None:
         """Give back all roles and, as the creator, remove the segment. May be repeated.
 
@@ -374,8 +380,7 @@ class Segment:
         """
         if self._mapping is None:
             return
-        for role in list(self._roles):
-            role.close()
+        self.close_roles()
         if self._owner is not None:
             # Before the lock is given back, or a reaper could get in between.
             self.unlink()
@@ -407,31 +412,8 @@ class Segment:
 
     def _close_in_child(self) -> None:
         # Neither the name nor the locks are the child's to give back; see Claim.release.
-        for role in list(self._roles):
-            role.close()
+        self.close_roles()
         self._let_go()
-
-    def _write_headers(self, run_id: str) -> None:
-        assert self._mapping is not None
-        header = np.frombuffer(self._mapping, structure("SegmentHeader"), 1)
-        header["format"] = _native.FORMAT
-        header["bytes"] = self.layout.size
-        header["layout_bytes"] = len(self.layout.description)
-        header["layout_hash"] = np.frombuffer(self.layout.digest, np.uint8)
-        header["run_id"] = run_id.encode()
-        header["boot_id"] = host.boot_id().encode()
-        header["time_namespace"] = host.time_namespace()
-        header["creator_pid"] = os.getpid()
-        header["creator_start"] = host.process_start(os.getpid())
-        header["created_ns"] = time.monotonic_ns()
-        start = header.dtype.itemsize
-        self._mapping[start : start + len(self.layout.description)] = self.layout.description
-        for region in self.layout.regions.values():
-            beginning = region.spec.header()
-            if beginning is not None:
-                data = beginning.tobytes()
-                self._mapping[region.offset : region.offset + len(data)] = data
-        _native.publish_magic(self._mapping)
 
     def _region(self, name: str, kind: type[Any]) -> tuple[Region, Any]:
         region = self.layout.regions.get(name)
@@ -452,11 +434,11 @@ class Segment:
         assert self._mapping is not None
         return np.frombuffer(self._mapping, structure("RingHeader"), 1, region.offset)[0]
 
-    def _role(self, kind: str, region: Region, *arguments: Any) -> Any:
+    def _role(self, kind: type[_RoleT], region: Region, *arguments: Any) -> _RoleT:
         self._open_fd()
         claim = next((each for each in arguments if isinstance(each, Claim)), None)
         try:
-            role = getattr(self._engine, kind)(
+            role: _RoleT = getattr(self._engine, kind.__name__)(
                 f"{region.spec.kind} {region.spec.name!r}", self._mapping, region.offset, *arguments
             )
         except BaseException:
@@ -513,152 +495,3 @@ def _close_all() -> None:
 
 os.register_at_fork(after_in_child=_close_all_in_child)
 atexit.register(_close_all)
-
-
-def _check_name(what: str, name: str) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ArgumentError(
-            f"{what} was {name!r}, must be 1 to 64 of a-z 0-9 _ - and begin with a-z or 0-9"
-        )
-
-
-def _new_file(directory: str) -> int:
-    """Open a file that has no name yet: nobody can see it half-made, and a crash leaves nothing."""
-    try:
-        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise SegmentError(
-            f"{directory} cannot hold a segment ({error.strerror}); it must be a tmpfs to write to"
-        ) from error
-
-
-def _reserve(fd: int, layout: Layout, path: str) -> None:
-    """Take all of the space now: a page that is missing later would end the process by SIGBUS."""
-    directory = os.path.dirname(path)
-    free = shutil.disk_usage(directory).free
-    try:
-        if layout.size > free:
-            raise OSError
-        os.posix_fallocate(fd, 0, layout.size)
-    except OSError as error:
-        raise NoSpaceError(
-            f"{path} needs {layout.size / 2**20:.1f} MiB, and {directory} has {free / 2**20:.1f} "
-            "MiB free; remove stale segments (bot4 shm reap), declare smaller rings, or enlarge "
-            f"it (mount -o remount,size=... {directory})"
-        ) from error
-
-
-def _give_name(fd: int, path: str) -> None:
-    # The magic link of the descriptor is followed only if a directory descriptor is given too.
-    descriptors = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.link(str(fd), path, src_dir_fd=descriptors, follow_symlinks=True)
-    except FileExistsError:
-        raise SegmentError(f"{path} exists already; run ids must be new") from None
-    finally:
-        os.close(descriptors)
-
-
-def _find(name: str, run_id: str | None, directory: str) -> str:
-    if run_id is not None:
-        _check_name("run_id", run_id)
-        return f"{directory}/{PREFIX}.{name}.{run_id}"
-    paths = segment_paths(directory, name)
-    if len(paths) != 1:
-        runs = ", ".join(path.rpartition(".")[2] for path in paths) or "none"
-        raise SegmentNotFoundError(
-            f"{directory} has {len(paths)} segments of {name!r} (runs: {runs}), must be one; "
-            + ("name the run, or remove stale ones" if paths else "start it first")
-        )
-    return paths[0]
-
-
-def segment_paths(directory: str = DIRECTORY, name: str | None = None) -> list[str]:
-    """Return the paths of all segments, or those of one deployment, oldest run first."""
-    return sorted(
-        entry.path
-        for entry in os.scandir(directory)
-        if entry.name.count(".") == 2
-        and entry.name.startswith(f"{PREFIX}." if name is None else f"{PREFIX}.{name}.")
-    )
-
-
-def open_checked(path: str) -> int:
-    """Open a segment's file, having checked that it is whole and this user's own.
-
-    Raises:
-        SegmentNotFoundError, NotASegmentError, TruncatedError.
-    """
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        raise SegmentNotFoundError(f"{path} does not exist; start it first") from None
-    except OSError as error:
-        raise NotASegmentError(f"{path} cannot be opened: {error.strerror}") from error
-    try:
-        status = os.fstat(fd)
-        if status.st_uid != os.geteuid():
-            raise NotASegmentError(
-                f"{path} belongs to user {status.st_uid}, must be {os.geteuid()}; "
-                "what another user wrote is not trusted"
-            )
-        header = read_header(fd, path)
-        if int(header["bytes"]) != status.st_size:
-            raise TruncatedError(
-                f"{path} is {status.st_size} bytes long, its header says {int(header['bytes'])}; "
-                "remove it"
-            )
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def read_header(fd: int, path: str) -> np.void:
-    """Return the segment's header; its fields are those of SegmentHeader in segment.hpp.
-
-    Raises:
-        NotASegmentError: no magic, or another format.
-    """
-    dtype = structure("SegmentHeader")
-    data = os.pread(fd, dtype.itemsize, 0)
-    if len(data) < dtype.itemsize:
-        raise TruncatedError(f"{path} is {len(data)} bytes long, shorter than a header; remove it")
-    header: np.void = np.frombuffer(data, dtype)[0]
-    if int(header["magic"]) != _native.MAGIC or int(header["format"]) != _native.FORMAT:
-        raise NotASegmentError(
-            f"{path} is not a segment of this version (magic {int(header['magic']):#x}, format "
-            f"{int(header['format'])}; must be {_native.MAGIC:#x} and {_native.FORMAT})"
-        )
-    return header
-
-
-def read_layout(fd: int, path: str) -> Layout:
-    """Return the layout that a segment describes.
-
-    Raises:
-        OtherLayoutError: its description does not fit its hash, or this version's structures.
-    """
-    header = read_header(fd, path)
-    description = os.pread(fd, int(header["layout_bytes"]), structure("SegmentHeader").itemsize)
-    try:
-        layout = Layout.from_description(description)
-    except LayoutError as error:
-        raise OtherLayoutError(f"{path}: {error}") from error
-    if layout.digest != header["layout_hash"].tobytes() or layout.size != int(header["bytes"]):
-        raise OtherLayoutError(f"{path}: its description does not fit its hash; remove it")
-    return layout
-
-
-def _check_clock(fd: int, path: str) -> None:
-    header = read_header(fd, path)
-    boot = bytes(header["boot_id"]).decode(errors="replace")
-    if boot != host.boot_id():
-        raise OtherBootError(
-            f"{path} is from boot {boot}, this is {host.boot_id()}; remove it (bot4 shm reap)"
-        )
-    if int(header["time_namespace"]) != host.time_namespace():
-        raise OtherTimeNamespaceError(
-            f"{path} was made in time namespace {int(header['time_namespace'])}, this process is "
-            f"in {host.time_namespace()}: their clocks differ; run both in the same container"
-        )

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from shm.errors import StrategyError
 
-
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """The signals that end a wait at once, if they have handlers."""
 

@@ -47,9 +47,7 @@ def command(config_file: Path | None, duration: float | None, rate: int, as_json
     """
     with exit_with_message():
         config = load(config_file)
-        cpus = affinity.resolve(
-            config.affinity(), demo.PROCESSES, sorted(os.sched_getaffinity(0))
-        )
+        cpus = affinity.resolve(config.affinity(), demo.PROCESSES, sorted(os.sched_getaffinity(0)))
         console = Console(stderr=as_json)
         waits = ", ".join(
             f"{process} on CPU {','.join(map(str, cpus[process]))}" for process in demo.PROCESSES

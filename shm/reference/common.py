@@ -83,7 +83,9 @@ def check_record(role: str, record: object, dtype: np.dtype[Any]) -> Array:
 def check_output(role: str, records: object, dtype: np.dtype[Any], least: int = 0) -> Array:
     """Return the array to fill, flat."""
     if not isinstance(records, np.ndarray):
-        raise RecordError(f"{role}: a record was of type {type(records).__name__}, must be an array")
+        raise RecordError(
+            f"{role}: a record was of type {type(records).__name__}, must be an array"
+        )
     flat = check_records(role, records, dtype)
     if not records.flags.writeable:
         raise RecordError(f"{role}: the array to fill was read-only")

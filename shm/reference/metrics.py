@@ -117,8 +117,6 @@ class HistogramWriter(Histograms):
             or values.dtype != WORD
             or not values.flags.c_contiguous
         ):
-            raise RecordError(
-                f"{self.name}: the values must be a contiguous numpy array of uint64"
-            )
+            raise RecordError(f"{self.name}: the values must be a contiguous numpy array of uint64")
         for value in values.reshape(-1):
             self.record(histogram, int(value))

@@ -1,9 +1,9 @@
 """The ring: see ring.hpp for who writes what, and in which order.
 
-    sequence:   0 1 2 3 4 5 6 7 8 9
-                    ^head     ^tail         capacity 8: slot = sequence % 8
-    released to the | readable | room for
-    producer        | 5        | 3 more
+sequence:   0 1 2 3 4 5 6 7 8 9
+                ^head     ^tail         capacity 8: slot = sequence % 8
+released to the | readable | room for
+producer        | 5        | 3 more
 """
 
 from __future__ import annotations

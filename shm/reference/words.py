@@ -11,9 +11,7 @@ from shm.reference.common import MAX_WORD, Array, Role, check_word, index_of
 class Words(Role):
     """A group of named 64-bit words."""
 
-    def __init__(
-        self, name: str, mapping: mmap.mmap, offset: int, names: tuple[str, ...]
-    ) -> None:
+    def __init__(self, name: str, mapping: mmap.mmap, offset: int, names: tuple[str, ...]) -> None:
         super().__init__(name, mapping, None)
         self._offset = offset
         self._names = names

@@ -25,9 +25,15 @@ PyDoorbell::PyDoorbell(std::string name, nb::handle mapping, std::uint64_t offse
 
 void PyDoorbell::close() {
   if (closed()) return;
+  check_idle();
+  detach();
+  Role::close();
+}
+
+void PyDoorbell::detach() {
+  if (closed()) return;
   WaitSignals::remove(memory().as<DoorbellWords>());
   sources_.clear();
-  Role::close();
 }
 
 bool PyDoorbell::arm() {

@@ -43,7 +43,7 @@ class PyDoorbell : public Role {
   PyDoorbell(std::string name, nb::handle mapping, std::uint64_t offset, nb::object claim,
              std::uint32_t spins, std::uint32_t yields, std::uint32_t finally,
              std::vector<int> signals, int event_fd);
-  ~PyDoorbell() { close(); }
+  ~PyDoorbell() { detach(); }
   void close();
 
   shm::Wake wait(std::optional<double> timeout) {
@@ -65,6 +65,8 @@ class PyDoorbell : public Role {
   }
 
  private:
+  // Destructors may run while a Python exception is on its way: no Python in here.
+  void detach();
   bool any_ready() const {
     return std::ranges::any_of(sources_, [](const Source& source) { return source.ready(); });
   }

@@ -135,16 +135,16 @@ nb::class_<T> bind_metrics_role(nb::module_& module, const char* name) {
 
 void bind_metrics(nb::module_& module) {
   bind_metrics_role<PyCounters>(module, "Counters")
-      .def("add", &PyCounters::add, nb::arg("counter"), nb::arg("n") = nb::int_(1))
-      .def("set", &PyCounters::set, nb::arg("counter"), nb::arg("value"))
+      .def("add", &PyCounters::add, nb::arg("counter").none(), nb::arg("n").none() = nb::int_(1))
+      .def("set", &PyCounters::set, nb::arg("counter").none(), nb::arg("value").none())
       .def("values", &PyCounters::values);
   bind_metrics_role<PyHistograms>(module, "Histograms")
-      .def("read", &PyHistograms::read, nb::arg("histogram"))
+      .def("read", &PyHistograms::read, nb::arg("histogram").none())
       .def("reset", &PyHistograms::reset);
   bind_metrics_role<PyHistogramWriter>(module, "HistogramWriter")
-      .def("record", &PyHistogramWriter::record, nb::arg("histogram"), nb::arg("value"))
-      .def("record_many", &PyHistogramWriter::record_many, nb::arg("histogram"),
-           nb::arg("values"));
+      .def("record", &PyHistogramWriter::record, nb::arg("histogram").none(), nb::arg("value").none())
+      .def("record_many", &PyHistogramWriter::record_many, nb::arg("histogram").none(),
+           nb::arg("values").none());
   module.def("bucket_limits", &bucket_limits);
 }
 

@@ -99,11 +99,11 @@ void bind_observer(nb::module_& module) {
       .def(nb::init<std::string, nb::handle, std::uint64_t, nb::handle, std::uint64_t,
                     nb::object>(),
            nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none())
-      .def("push", &PyObserverProducer::push, nb::arg("record"))
-      .def("push_many", &PyObserverProducer::push_many, nb::arg("records"));
+      .def("push", &PyObserverProducer::push, nb::arg("record").none())
+      .def("push_many", &PyObserverProducer::push_many, nb::arg("records").none());
   bind_observer_role<PyObserverReader>(module, "ObserverReader")
       .def(nb::init<std::string, nb::handle, std::uint64_t, nb::handle, std::uint64_t, bool>())
-      .def("read", &PyObserverReader::read, nb::arg("records"))
+      .def("read", &PyObserverReader::read, nb::arg("records").none())
       .def_prop_ro("lost", &PyObserverReader::lost);
 }
 

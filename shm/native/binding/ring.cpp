@@ -138,19 +138,17 @@ class PyConsumer : public RingRole {
       : RingRole(std::move(name), mapping, offset, dtype, capacity, std::move(claim)),
         ring_(header_pointer(), bell_or_none(producer_bell)),
         bell_object_(std::move(producer_bell)),
-        doorbell_object_(std::move(doorbell)) {
-    if (!doorbell_object_.is_none())
-      nb::cast<PyDoorbell&>(doorbell_object_).add({&header_pointer()->tail, ring_.seen()});
+        doorbell_object_(std::move(doorbell)),
+        doorbell_(doorbell_object_.is_none() ? nullptr
+                                             : nb::cast<PyDoorbell*>(doorbell_object_)) {
+    if (doorbell_ != nullptr) doorbell_->add({&header_pointer()->tail, ring_.seen()});
   }
-  ~PyConsumer() { close(); }
+  ~PyConsumer() { detach(); }
 
   void close() {
     if (closed()) return;
-    if (!doorbell_object_.is_none()) {
-      auto& doorbell = nb::cast<PyDoorbell&>(doorbell_object_);
-      doorbell.check_idle();
-      doorbell.remove(ring_.seen());
-    }
+    if (doorbell_ != nullptr) doorbell_->check_idle();
+    detach();
     Role::close();
   }
 
@@ -197,9 +195,16 @@ class PyConsumer : public RingRole {
   }
 
  private:
+  // Destructors may run while a Python exception is on its way: no Python in here.
+  void detach() {
+    if (doorbell_ != nullptr) doorbell_->remove(ring_.seen());
+    doorbell_ = nullptr;
+  }
+
   RingConsumer ring_;
   nb::object bell_object_;
   nb::object doorbell_object_;
+  PyDoorbell* doorbell_;
 };
 
 template <class T>
@@ -220,12 +225,12 @@ nb::class_<T> bind_ring_role(nb::module_& module, const char* name) {
 
 void bind_ring(nb::module_& module) {
   bind_ring_role<PyProducer>(module, "Producer")
-      .def("push", &PyProducer::push, nb::arg("record"), nb::arg("timeout") = 0.0)
-      .def("push_many", &PyProducer::push_many, nb::arg("records"), nb::arg("timeout") = 0.0)
+      .def("push", &PyProducer::push, nb::arg("record").none(), nb::arg("timeout") = 0.0)
+      .def("push_many", &PyProducer::push_many, nb::arg("records").none(), nb::arg("timeout") = 0.0)
       .def_prop_ro("published", &PyProducer::published);
   bind_ring_role<PyConsumer>(module, "Consumer")
-      .def("pop", &PyConsumer::pop, nb::arg("record"))
-      .def("drain", &PyConsumer::drain, nb::arg("records"))
+      .def("pop", &PyConsumer::pop, nb::arg("record").none())
+      .def("drain", &PyConsumer::drain, nb::arg("records").none())
       .def("view", &PyConsumer::view, nb::arg("limit").none() = nb::none())
       .def("commit", &PyConsumer::commit, nb::arg("count").none() = nb::none())
       .def("rewind", &PyConsumer::rewind)

@@ -101,12 +101,12 @@ void bind_table(nb::module_& module) {
                     std::uint64_t, std::uint64_t, nb::object>(),
            nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
            nb::arg().none())
-      .def("write", &PyTableWriter::write, nb::arg("row"), nb::arg("record"))
+      .def("write", &PyTableWriter::write, nb::arg("row"), nb::arg("record").none())
       .def_prop_ro("rows", &PyTableWriter::rows)
       .def_prop_ro("dtype", &PyTableWriter::dtype);
   bind_role<PyTableReader>(module, "TableReader")
       .def(nb::init<std::string, nb::handle, std::uint64_t, nb::handle, std::uint64_t>())
-      .def("read", &PyTableReader::read, nb::arg("row"), nb::arg("record"))
+      .def("read", &PyTableReader::read, nb::arg("row"), nb::arg("record").none())
       .def("unfinished", &PyTableReader::unfinished)
       .def_prop_ro("rows", &PyTableReader::rows)
       .def_prop_ro("dtype", &PyTableReader::dtype);

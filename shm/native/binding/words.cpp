@@ -38,11 +38,11 @@ class PyWords : public Role {
 void bind_words(nb::module_& module) {
   bind_role<PyWords>(module, "Words")
       .def(nb::init<std::string, nb::handle, std::uint64_t, nb::tuple>())
-      .def("load", &PyWords::load, nb::arg("word"))
-      .def("store", &PyWords::store, nb::arg("word"), nb::arg("value"))
-      .def("fetch_add", &PyWords::fetch_add, nb::arg("word"), nb::arg("n"))
-      .def("compare_and_swap", &PyWords::compare_and_swap, nb::arg("word"), nb::arg("expected"),
-           nb::arg("desired"));
+      .def("load", &PyWords::load, nb::arg("word").none())
+      .def("store", &PyWords::store, nb::arg("word").none(), nb::arg("value").none())
+      .def("fetch_add", &PyWords::fetch_add, nb::arg("word").none(), nb::arg("n").none())
+      .def("compare_and_swap", &PyWords::compare_and_swap, nb::arg("word").none(), nb::arg("expected").none(),
+           nb::arg("desired").none());
 }
 
 }  // namespace bot4::binding

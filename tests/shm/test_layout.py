@@ -1,0 +1,181 @@
+"""Declaring regions, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from shm import (
+    CountersSpec,
+    DoorbellSpec,
+    HistogramsSpec,
+    Layout,
+    LayoutError,
+    ObserverSpec,
+    RingSpec,
+    TableSpec,
+    WordsSpec,
+    _native,
+)
+from shm.layout import RegionSpec, structure
+from tests.conftest import TRADE
+
+EVERYTHING: tuple[RegionSpec, ...] = (
+    DoorbellSpec("ta", cpus=(0, 2), event_loop=True),
+    RingSpec("market", TRADE, 64, consumer_bell="ta"),
+    ObserverSpec("trace", TRADE, 4),
+    TableSpec("quotes", TRADE, 3),
+    CountersSpec("feed", ("records", "gaps")),
+    HistogramsSpec("hop", ("ta",)),
+    WordsSpec("control", ("halt", "mode")),
+)
+
+
+def test_regions_do_not_overlap_and_begin_on_their_own_cache_lines() -> None:
+    layout = Layout(*EVERYTHING)
+    end = structure("SegmentHeader").itemsize + len(layout.description)
+    for region in layout.regions.values():
+        assert region.offset >= end
+        assert region.offset % 128 == 0
+        end = region.offset + region.spec.size
+    assert layout.size >= end
+    assert layout.size % 4096 == 0
+
+
+def test_a_layout_is_restored_from_its_description() -> None:
+    layout = Layout(*EVERYTHING)
+    restored = Layout.from_description(layout.description)
+    assert restored == layout
+    assert hash(restored) == hash(layout)
+    assert restored.regions == layout.regions
+
+
+def test_dtypes_of_every_shape_survive_the_description() -> None:
+    dtype = np.dtype(
+        {
+            "names": ["id", "level", "text", "nested"],
+            "formats": ["<u4", ("<f8", (2, 3)), "S5", np.dtype([("x", "<i2"), ("y", "<i2", (3,))])],
+            "offsets": [4, 8, 56, 64],
+            "itemsize": 128,
+        }
+    )
+    layout = Layout(RingSpec("r", dtype, 2))
+    restored = Layout.from_description(layout.description).regions["r"].spec
+    assert isinstance(restored, RingSpec)
+    fields, twins = dtype.fields or {}, restored.dtype.fields or {}
+    assert {name: twins[name][:2] for name in fields} == {n: f[:2] for n, f in fields.items()}
+    assert restored.dtype.itemsize == 128
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        RingSpec("market", TRADE, 128, consumer_bell="ta"),
+        RingSpec("market", np.dtype([("sequence", "<i8", (8,))]), 64, consumer_bell="ta"),
+        RingSpec("market", TRADE, 64),
+    ],
+)
+def test_any_difference_makes_another_layout_and_is_named(other: RingSpec) -> None:
+    layout = Layout(*EVERYTHING)
+    changed = Layout(EVERYTHING[0], other, *EVERYTHING[2:])
+    assert changed != layout
+    assert changed.digest != layout.digest
+    assert "market" in layout.differences(changed)
+    assert "ta" not in layout.differences(changed)
+
+
+def test_a_region_more_or_less_is_named() -> None:
+    assert Layout(*EVERYTHING).differences(Layout(*EVERYTHING[:-1])) == ["control"]
+    assert Layout(*EVERYTHING[:-1]).differences(Layout(*EVERYTHING)) == ["control"]
+
+
+BAD_DECLARATIONS: dict[str, tuple[Callable[[], object], str]] = {
+    "capacity 0": (lambda: RingSpec("r", TRADE, 0), "capacity of ring 'r' was 0, must be"),
+    "capacity 6": (lambda: RingSpec("r", TRADE, 6), "was 6, must be a power of two, e.g. 8"),
+    "capacity -8": (lambda: RingSpec("r", TRADE, -8), "capacity of ring 'r' was -8"),
+    "capacity too large": (lambda: RingSpec("r", TRADE, 1 << 33), "must be an integer in 1 .."),
+    "capacity 8.0": (lambda: ObserverSpec("o", TRADE, 8.0), "was 8.0"),  # type: ignore[arg-type]
+    "capacity True": (lambda: ObserverSpec("o", TRADE, True), "was True"),
+    "rows 0": (lambda: TableSpec("t", TRADE, 0), "rows of table 't' was 0"),
+    "a slash": (lambda: RingSpec("a/b", TRADE, 8), "name of a ring was 'a/b', must be"),
+    "no name": (lambda: DoorbellSpec(""), "name of a doorbell was ''"),
+    "a number as name": (lambda: DoorbellSpec(3), "was 3"),  # type: ignore[arg-type]
+    "12 bytes": (
+        lambda: RingSpec("r", np.dtype([("a", "<u4", (3,))]), 8),
+        "12 bytes long, must be a multiple of 8",
+    ),
+    "no bytes": (lambda: RingSpec("r", np.dtype([]), 8), "0 bytes long"),
+    "no fields": (lambda: RingSpec("r", np.dtype("<u8"), 8), "must be a structured dtype"),
+    "objects": (lambda: RingSpec("r", np.dtype([("a", "O")]), 8), "must be a structured dtype"),
+    "no dtype": (lambda: RingSpec("r", "<u8", 8), "must be a structured"),  # type: ignore[arg-type]
+    "CPU -1": (lambda: DoorbellSpec("d", cpus=(-1,)), "a CPU of doorbell 'd' was -1"),
+    "no counters": (lambda: CountersSpec("c", ()), "names in counters 'c' were"),
+    "a counter twice": (lambda: CountersSpec("c", ("a", "a")), "must be some, all different"),
+    "a counter with a blank": (lambda: CountersSpec("c", ("a b",)), "was 'a b'"),
+    "a name twice": (
+        lambda: Layout(DoorbellSpec("a"), WordsSpec("a", ("x",))),
+        "must all be different",
+    ),
+    "a bell that is none": (
+        lambda: Layout(RingSpec("r", TRADE, 8, consumer_bell="ta")),
+        "ring 'r' rings 'ta', which is not a doorbell; doorbells are []",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD_DECLARATIONS)
+def test_a_bad_declaration_is_refused_with_its_name_and_value(what: str) -> None:
+    declare, message = BAD_DECLARATIONS[what]
+    with pytest.raises(LayoutError) as refused:
+        declare()
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"regions":[{"kind":"pipe","name":"r"}]}',
+        b'{"regions":[{"kind":"ring"}]}',
+    ],
+)
+def test_a_description_that_cannot_be_read_is_refused(description: bytes) -> None:
+    with pytest.raises(LayoutError, match="cannot be read"):
+        Layout.from_description(description)
+
+
+def test_a_description_with_bad_regions_is_refused() -> None:
+    good = json.loads(Layout(RingSpec("r", TRADE, 8)).description)
+    good["regions"][0]["capacity"] = 7
+    with pytest.raises(LayoutError, match="power of two"):
+        Layout.from_description(json.dumps(good).encode())
+
+
+def test_a_description_of_other_structures_is_refused() -> None:
+    other = json.loads(Layout(RingSpec("r", TRADE, 8)).description)
+    other["structures"] = "0" * 64
+    with pytest.raises(LayoutError, match="another version"):
+        Layout.from_description(json.dumps(other, separators=(",", ":"), sort_keys=True).encode())
+
+
+def test_hot_words_have_cache_lines_of_their_own() -> None:
+    ring = structure("RingHeader").fields or {}
+    lines = {name: ring[name][1] // _native.CACHE_LINE for name in ("capacity", "tail", "head")}
+    assert len(set(lines.values())) == 3
+    assert structure("PaddedWord").itemsize == _native.CACHE_LINE
+
+
+def test_every_structure_is_described_without_overlap() -> None:
+    for name in _native.layouts():
+        end = 0
+        for field, offset in sorted(
+            (structure(name).fields or {}).values(), key=lambda entry: int(entry[1])
+        ):
+            assert offset >= end
+            end = offset + field.itemsize
+        assert structure(name).itemsize >= end
