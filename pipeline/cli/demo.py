@@ -21,7 +21,7 @@ from shm import Histogram, choose
 _ROWS = {
     "there": "source -> echo",
     "back": "echo -> source",
-    "round_trip": "round trip, from the time due",
+    "round_trip": "round trip since due",
 }
 _PERCENTILES = (50.0, 99.0, 99.9)
 
@@ -76,8 +76,8 @@ def command(config_file: Path | None, duration: float | None, rate: int, as_json
 
 
 def _lines(console: Console) -> Callable[[demo.Progress], None]:
-    """Return a report that prints a line every five seconds, for output that is no terminal."""
-    next_line = time.monotonic() + 5
+    """Return a report that prints a line after 1 s and every 5, for output that is no terminal."""
+    next_line = time.monotonic() + 1
 
     def report(progress: demo.Progress) -> None:
         nonlocal next_line
