@@ -26,14 +26,13 @@ def config(tmp_path: Path, name: str) -> Path:
     return file
 
 
-def bot4(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+def bot4(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [BOT4, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,
         env={**os.environ, "COLUMNS": "100"},
-        **options,  # type: ignore[call-overload]  # cwd
     )
 
 

@@ -153,8 +153,9 @@ class ObserverMachine(_Machine):
     def start(self, producer: ModuleType) -> None:
         self.published = 0
         self.producer = self.at(producer).observer_producer("observer")
+        self.positions = [0, 0]
         self.readers = [
-            [self.at(engine).observer_reader("observer"), 0] for engine in (_native, shm.reference)
+            self.at(engine).observer_reader("observer") for engine in (_native, shm.reference)
         ]
 
     @rule(engine=ENGINES)
@@ -175,20 +176,18 @@ class ObserverMachine(_Machine):
     @rule(which=st.integers(0, 1), engine=ENGINES, from_oldest=st.booleans())
     def replace_reader(self, which: int, engine: ModuleType, from_oldest: bool) -> None:
         oldest = max(0, self.published - CAPACITY)
-        self.readers[which] = [
-            self.at(engine).observer_reader("observer", from_oldest=from_oldest),
-            oldest if from_oldest else self.published,
-        ]
+        self.readers[which] = self.at(engine).observer_reader("observer", from_oldest=from_oldest)
+        self.positions[which] = oldest if from_oldest else self.published
 
     @rule(which=st.integers(0, 1), room=st.integers(0, 2 * CAPACITY))
     def read(self, which: int, room: int) -> None:
-        reader, position = self.readers[which]
+        position = self.positions[which]
         out = np.zeros(room, TRADE)
         lost = max(0, self.published - CAPACITY - position) if room else 0
         count = min(room, self.published - position - lost)
-        assert reader.read(out) == (count, lost)
+        assert self.readers[which].read(out) == (count, lost)
         assert (out[:count] == trades(position + lost, count)).all()
-        self.readers[which][1] += lost + count
+        self.positions[which] += lost + count
 
 
 class TableMachine(_Machine):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -142,7 +144,7 @@ def test_a_senseless_time_out_is_refused(segment: Segment, timeout: float) -> No
         producer.push(trades(8, 1), timeout=timeout)
 
 
-BAD_RECORDS = {
+BAD_RECORDS: dict[str, Any] = {
     "another dtype": np.zeros(1, "<u8"),
     "the same size, other fields": np.zeros(1, [("a", "<u8", (8,))]),
     "not contiguous": np.zeros(4, TRADE)[::2],
@@ -159,7 +161,7 @@ def test_what_is_not_a_record_is_refused_with_the_ring_named(segment: Segment, w
     bad = BAD_RECORDS[what]
     for call in (producer.push, producer.push_many, consumer.pop, consumer.drain):
         with pytest.raises(RecordError, match=r"^ring 'market': "):
-            call(bad)  # type: ignore[arg-type]  # that is the test
+            call(bad)
     assert producer.published == 0
 
 
