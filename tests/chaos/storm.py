@@ -24,6 +24,7 @@ LAYOUT = Layout(
     DoorbellSpec("producer"),
     RingSpec("ring", TRADE, 64, consumer_bell="consumer", producer_bell="producer"),
     WordsSpec("seen", ("read", "torn", "gaps", "redelivered")),
+    WordsSpec("begun", ("producer", "consumer")),
 )
 
 
@@ -72,6 +73,7 @@ def start(name: str, role: str) -> int:
     try:
         become_worker(role, os.sched_getaffinity(0), parent)
         with Segment.attach(name) as segment:
+            segment.words("begun").fetch_add(role, 1)
             (produce if role == "producer" else consume)(segment)
     finally:
         os._exit(1)
@@ -82,13 +84,19 @@ def main(name: str, kills: int, seed: int) -> None:
     moments = random.Random(seed)
     with Segment.create(name, LAYOUT) as segment:
         children = {role: start(name, role) for role in ("producer", "consumer")}
+        begun = segment.words("begun")
         for _ in range(kills):
             role = moments.choice(("producer", "consumer"))
+            if moments.random() < 0.9:  # the others may die while they start
+                give_up = time.monotonic() + 30
+                while begun.load(role) == 0 and time.monotonic() < give_up:
+                    time.sleep(0.0005)
             # The stimulus: a moment that neither side can foresee.
-            time.sleep(moments.expovariate(1 / 0.004))
+            time.sleep(moments.expovariate(1 / 0.002))
             os.kill(children[role], signal.SIGKILL)
             _, status = os.waitpid(children[role], 0)
             assert os.WTERMSIG(status) == signal.SIGKILL, f"{role} ended by itself: {status}"
+            begun.store(role, 0)
             children[role] = start(name, role)
         for child in children.values():
             os.kill(child, signal.SIGKILL)
