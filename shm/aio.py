@@ -19,18 +19,18 @@ async def wait_async(doorbell: Doorbell, timeout: float | None = None) -> bool:
     loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
     while doorbell.arm():
+        left = LONGEST_SLEEP if deadline is None else deadline - loop.time()
+        if left <= 0:
+            doorbell.disarm()
+            return False
         readable: asyncio.Future[None] = loop.create_future()
         loop.add_reader(doorbell.event_fd, _settle, readable)
         try:
-            left = LONGEST_SLEEP if deadline is None else deadline - loop.time()
-            await asyncio.wait([readable], timeout=max(0.0, min(left, LONGEST_SLEEP)))
+            await asyncio.wait([readable], timeout=min(left, LONGEST_SLEEP))
         finally:
             loop.remove_reader(doorbell.event_fd)
+            # Hears no ring, so whatever happened, also a cancellation, `arm` still tells.
             doorbell.disarm()
-        if readable.done():
-            return True
-        if deadline is not None and loop.time() >= deadline:
-            return False
     return True
 
 

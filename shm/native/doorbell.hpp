@@ -7,7 +7,7 @@
 // with sequentially consistent order (Dekker's pair):
 //
 //     producer:  tail = n + 1          (seq_cst)     owner:  sleeping = futex     (seq_cst)
-//                if sleeping: ring()   (seq_cst)             if tail != read: stay awake (seq_cst)
+//                if sleeping: wake it  (seq_cst)             if tail != read: stay awake (seq_cst)
 //
 // In the single total order of these operations one store comes first, so at least one side sees
 // the other's. With anything weaker both stores could still sit in their cores' store buffers while
@@ -152,7 +152,8 @@ class Sleeper {
       if (!arm(DoorbellWords::kOnFutex, ready, outcome)) return outcome;
       words_->sleeps.store(words_->sleeps.load(std::memory_order_relaxed) + 1,
                            std::memory_order_relaxed);
-      const long slept = futex_wait(words_->sleeping, DoorbellWords::kOnFutex, std::min(left, kLongestSleep));
+      const long slept = futex_wait(words_->sleeping, DoorbellWords::kOnFutex,
+                                    std::min(left, kLongestSleep));
       const bool interrupted = slept != 0 && errno == EINTR;
       disarm();
       if (ready()) return Wake::kReady;
@@ -168,7 +169,7 @@ class Sleeper {
     const bool found = ready();
     if (!found && !peek_rung()) return true;
     disarm();
-    rung();
+    if (!found) rung();
     outcome = found ? Wake::kReady : Wake::kRung;
     return false;
   }
@@ -202,7 +203,7 @@ class Sleeper {
   }
 
   DoorbellWords* words_ = nullptr;
-  std::uint32_t heard_ = 0;  // `bell` when the last wait ended
+  std::uint32_t heard_ = 0;  // `bell` when it last ended a wait
 };
 
 }  // namespace bot4::shm

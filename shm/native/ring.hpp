@@ -35,7 +35,9 @@ struct RingHeader {
   bool is_sound(std::uint64_t expected_capacity, std::uint64_t expected_record_bytes) const {
     const std::uint64_t released = head.load(std::memory_order_acquire);
     return capacity == expected_capacity && record_bytes == expected_record_bytes &&
-           is_power_of_two(capacity) && tail.load(std::memory_order_acquire) - released <= capacity;
+           is_power_of_two(capacity) &&
+           tail.load(std::memory_order_acquire) - released <= capacity &&
+           high_water.load(std::memory_order_relaxed) <= capacity;
   }
 
   unsigned char* slots() { return reinterpret_cast<unsigned char*>(this + 1); }

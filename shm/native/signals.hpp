@@ -48,11 +48,14 @@ class WaitSignals {
     return false;
   }
 
+  /// After this, no handler touches the doorbell any more.
   static void remove(DoorbellWords* doorbell) {
     for (auto& entry : doorbells_) {
       DoorbellWords* mine = doorbell;
-      if (entry.compare_exchange_strong(mine, nullptr)) return;
+      if (entry.compare_exchange_strong(mine, nullptr)) break;
     }
+    // The kernel may have run the handler in another thread, which has read the entry just before.
+    while (handling_.load() != 0) cpu_pause();
   }
 
  private:
@@ -60,14 +63,16 @@ class WaitSignals {
   static void handle(int signal, siginfo_t* info, void* context) {
     const int saved_errno = errno;
     seen_.fetch_add(1, std::memory_order_release);
+    handling_.fetch_add(1);
     for (auto& entry : doorbells_)
-      if (DoorbellWords* doorbell = entry.load(std::memory_order_acquire)) {
+      if (DoorbellWords* doorbell = entry.load()) {
         doorbell->bell.fetch_add(1, std::memory_order_seq_cst);
         // Not one that sleeps in an event loop, which has its own way to hear of signals.
         std::uint32_t asleep = DoorbellWords::kOnFutex;
         if (doorbell->sleeping.compare_exchange_strong(asleep, DoorbellWords::kAwake))
           futex_wake(doorbell->sleeping);
       }
+    handling_.fetch_sub(1);
     const struct sigaction& next = previous_[signal];
     if (next.sa_flags & SA_SIGINFO) next.sa_sigaction(signal, info, context);
     else next.sa_handler(signal);
@@ -83,6 +88,7 @@ class WaitSignals {
   }
 
   static inline std::atomic<std::uint64_t> seen_{0};
+  static inline std::atomic<int> handling_{0};
   static inline struct sigaction previous_[NSIG] = {};  // SIG_DFL is 0: no handler known yet
   static inline std::array<Entry, kDoorbells> doorbells_{};
 };

@@ -1,7 +1,8 @@
 """The doorbell: see doorbell.hpp for the order that keeps wake-ups from being lost.
 
 The owner here never sleeps for longer than a millisecond, whatever its strategy, so it needs none
-of that; the ringer does all that a native owner relies on, but for the memory order.
+of that. The ringer does what a native owner relies on, but for the memory order and for the atomic
+exchange: of two that ring at once, both may wake.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Bell(_DoorbellRole):
         """Wake the owner if it has said that it sleeps; called after publishing."""
         words = self.array(structure("DoorbellWords"), 1, self._offset)
         sleeping = int(words["sleeping"][0])
+        if sleeping == AWAKE:
+            return
         words["sleeping"] = AWAKE
         if sleeping == ON_FUTEX:
             ctypes.CDLL(None).syscall(
@@ -128,16 +131,14 @@ class Doorbell(_DoorbellRole):
                 "wake an event loop"
             )
         self._words["sleeping"] = ON_EVENT_FD
-        if not self._any_ready() and int(self._words["bell"]) == self._heard:
+        if not self._any_ready() and not self._rung():
             return True
         self._words["sleeping"] = AWAKE
-        self._rung()
         return False
 
     def disarm(self) -> None:
-        """Say "awake", and empty the eventfd."""
+        """Say "awake", and empty the eventfd. A ring is not heard by this; `arm` or `wait` tell."""
         self._words["sleeping"] = AWAKE
-        self._rung()
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.event_fd)
 

@@ -50,6 +50,7 @@ class _RingRole(Role):
             (int(ring["capacity"]), int(ring["record_bytes"])) != (capacity, dtype.itemsize)
             or capacity & (capacity - 1)
             or not 0 <= int(ring["tail"]) - int(ring["head"]) <= capacity
+            or int(ring["high_water"]) > capacity
         ):
             raise CorruptRegionError(
                 f"{name}: its header says {ring}, which no ring of {capacity} records of "
@@ -111,7 +112,8 @@ class Producer(_RingRole):
     def push(self, record: Record, timeout: float = 0.0) -> bool:
         """Publish one record; False if the ring stayed full.
 
-        `timeout` is in seconds; a signal, or a ring of the producer's doorbell, ends it early.
+        `timeout` is in seconds. A signal, or a ring of the producer's doorbell, ends it early: also
+        one since the last wait there, so that no request for attention is slept over.
         """
         return self._push(check_record(self.name, record, self.dtype), timeout) == 1
 

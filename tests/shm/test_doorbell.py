@@ -223,6 +223,7 @@ def test_an_event_loop_is_told_by_its_eventfd(segment: Segment, strategy: WaitSt
     assert doorbell.arm()
     segment.bell("ta").ring()
     doorbell.disarm()
+    assert not doorbell.arm()  # disarming hears no ring
     assert doorbell.arm()
     doorbell.disarm()
 
@@ -257,6 +258,36 @@ def test_asyncio_waits_for_records_rings_and_time_outs(segment: Segment) -> None
         return results
 
     assert asyncio.run(main()) == [False, True, True, True, False]
+
+
+def test_a_cancelled_wait_does_not_swallow_a_ring(segment: Segment) -> None:
+    doorbell, bell = segment.doorbell("ta"), segment.bell("ta")
+
+    async def main() -> bool:
+        task = asyncio.create_task(wait_async(doorbell))
+        await asyncio.sleep(0)
+        bell.ring()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        return await wait_async(doorbell, 30)
+
+    assert asyncio.run(main())
+
+
+def test_a_signal_between_two_waits_ends_the_next_as_a_signal(
+    segment: Segment, strategy: WaitStrategy, kind: tuple[ModuleType, WaitStrategy]
+) -> None:
+    if kind[0] is shm.reference:
+        pytest.skip("the reference notices signals only while it waits")
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        doorbell = segment.doorbell("ta", strategy)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert doorbell.wait(30) is Wake.SIGNAL
+        assert doorbell.wait(0.0) is Wake.TIMEOUT
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # Native only.

@@ -228,7 +228,8 @@ def test_a_closed_role_says_so(segment: Segment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("capacity", 4), ("record_bytes", 72), ("tail", 9), ("head", 1)]
+    ("field", "value"),
+    [("capacity", 4), ("record_bytes", 72), ("tail", 9), ("head", 1), ("high_water", 9)],
 )
 def test_a_header_that_cannot_be_is_refused(segment: Segment, field: str, value: int) -> None:
     segment._ring_header("market")[field] = value

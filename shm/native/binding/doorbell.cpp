@@ -48,7 +48,6 @@ bool PyDoorbell::arm() {
 void PyDoorbell::disarm() {
   check_open();
   sleeper_.disarm();
-  sleeper_.rung();
   std::uint64_t count;
   // Non-blocking: nothing to read means that nobody rang.
   [[maybe_unused]] const ssize_t got = read(event_fd_, &count, sizeof count);

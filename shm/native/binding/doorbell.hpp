@@ -75,6 +75,7 @@ class PyDoorbell : public Role {
   shm::WaitStrategy how_;
   std::vector<int> signals_;
   std::vector<Source> sources_;
+  std::uint64_t signals_seen_ = shm::WaitSignals::seen();
   int event_fd_;
 };
 
@@ -84,7 +85,6 @@ shm::Wake PyDoorbell::wait_until(Ready&& ready, std::int64_t timeout) {
   // Something to do already: not worth letting go of the interpreter.
   if (ready()) return shm::Wake::kReady;
   for (const int signal : signals_) shm::WaitSignals::watch(signal);
-  const std::uint64_t signals_before = shm::WaitSignals::seen();
   // A signal may have come just before it was watched: Python knows of it.
   if (PyErr_CheckSignals() != 0) throw nb::python_error();
   shm::Wake wake;
@@ -93,10 +93,12 @@ shm::Wake PyDoorbell::wait_until(Ready&& ready, std::int64_t timeout) {
     nb::gil_scoped_release others_may_run;
     wake = sleeper_.wait(how_, timeout, ready);
   }
+  // A signal rings too, also one that came between two waits.
+  const std::uint64_t signals = shm::WaitSignals::seen();
+  if (wake == shm::Wake::kRung && signals != signals_seen_) wake = shm::Wake::kSignal;
+  signals_seen_ = signals;
   // Python's own handlers run here; what they raise ends the wait.
   if (PyErr_CheckSignals() != 0) throw nb::python_error();
-  if (wake == shm::Wake::kRung && shm::WaitSignals::seen() != signals_before)
-    return shm::Wake::kSignal;
   return wake;
 }
 
