@@ -167,7 +167,9 @@ class Segment:
                     f"{path} has another layout: {', '.join(layout.differences(found))} differ; "
                     "start both sides from the same configuration and version"
                 )
-            return cls(fd, path, found, None, dict(event_fds or {}), engine)
+            # The caller's own, if there is one: its dtypes are the very objects that the caller's
+            # arrays have.
+            return cls(fd, path, layout or found, None, dict(event_fds or {}), engine)
         except BaseException:
             os.close(fd)
             raise

@@ -130,22 +130,24 @@ class Sleeper {
 
   /// Waits until `ready()`, a ring, a signal or the time-out, in ns.
   ///
-  /// `ready` must read what producers publish with sequentially consistent loads.
-  template <class Ready>
-  Wake wait(const WaitStrategy& how, std::int64_t timeout, Ready&& ready) {
+  /// `ready` must read what producers publish with sequentially consistent loads. `idle` is called
+  /// once, when the wait turns out to be longer than a microsecond or two: the place for what
+  /// should not delay a short one.
+  template <class Ready, class Idle>
+  Wake wait(const WaitStrategy& how, std::int64_t timeout, Ready&& ready, Idle&& idle) {
     if (ready()) return Wake::kReady;
     if (rung()) return Wake::kRung;
     if (timeout <= 0) return Wake::kTimeout;
     const std::int64_t deadline = monotonic_ns() + timeout;
+    const std::uint32_t spins = how.finally == WaitStrategy::kSpin ? kForever : how.spins;
+    const std::uint32_t yields = how.finally == WaitStrategy::kYield ? kForever : how.yields;
+    const std::uint32_t first_spins = std::min(spins, kClockEvery);
     Wake outcome;
-    // The clock costs as much as a look, so a spin reads it at every 64th; a yield may last
-    // milliseconds, so it reads it each time.
-    if (look(how.finally == WaitStrategy::kSpin ? kForever : how.spins, 64, cpu_pause, deadline,
-             ready, outcome))
-      return outcome;
-    if (look(how.finally == WaitStrategy::kYield ? kForever : how.yields, 1,
-             [] { sched_yield(); }, deadline, ready, outcome))
-      return outcome;
+    if (look(first_spins, kClockEvery, cpu_pause, deadline, ready, outcome)) return outcome;
+    idle();
+    const std::uint32_t more_spins = spins == kForever ? kForever : spins - first_spins;
+    if (look(more_spins, kClockEvery, cpu_pause, deadline, ready, outcome)) return outcome;
+    if (look(yields, 1, [] { sched_yield(); }, deadline, ready, outcome)) return outcome;
     for (;;) {
       const std::int64_t left = deadline - monotonic_ns();
       if (left <= 0) return Wake::kTimeout;
@@ -160,6 +162,11 @@ class Sleeper {
       if (rung()) return Wake::kRung;
       if (interrupted) return Wake::kSignal;
     }
+  }
+
+  template <class Ready>
+  Wake wait(const WaitStrategy& how, std::int64_t timeout, Ready&& ready) {
+    return wait(how, timeout, ready, [] {});
   }
 
   /// Says "asleep" and looks once more. False: something is there (`outcome`), and it is awake.
@@ -188,6 +195,9 @@ class Sleeper {
   bool peek_rung() const { return words_->bell.load(std::memory_order_seq_cst) != heard_; }
 
   static constexpr std::uint32_t kForever = UINT32_MAX;
+  // The clock costs as much as a look, so a spin reads it at every 64th (a yield may last
+  // milliseconds, so that reads it each time).
+  static constexpr std::uint32_t kClockEvery = 64;
 
   template <class Relax, class Ready>
   bool look(std::uint32_t times, std::uint32_t clock_every, Relax&& relax, std::int64_t deadline,

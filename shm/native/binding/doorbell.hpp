@@ -84,14 +84,14 @@ shm::Wake PyDoorbell::wait_until(Ready&& ready, std::int64_t timeout) {
   check_open();
   // Something to do already: not worth letting go of the interpreter.
   if (ready()) return shm::Wake::kReady;
-  for (const int signal : signals_) shm::WaitSignals::watch(signal);
-  // A signal may have come just before it was watched: Python knows of it.
-  if (PyErr_CheckSignals() != 0) throw nb::python_error();
   shm::Wake wake;
   {
     const Waiting here(*this);
     nb::gil_scoped_release others_may_run;
-    wake = sleeper_.wait(how_, timeout, ready);
+    wake = sleeper_.wait(how_, timeout, ready, [this] {
+      // Two system calls, for the case that a handler was set since the doorbell was made.
+      for (const int signal : signals_) shm::WaitSignals::watch(signal);
+    });
   }
   // A signal rings too, also one that came between two waits.
   const std::uint64_t signals = shm::WaitSignals::seen();

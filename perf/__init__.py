@@ -1,0 +1,1 @@
+"""Benchmarks: one script a claim, each with the machine, the peers and what it excludes."""
