@@ -57,6 +57,18 @@ class Doorbell(_Role):
     def event_fd(self) -> int: ...
 
 class _RingRole(_Role):
+    def __init__(
+        self,
+        name: str,
+        mapping: mmap.mmap,
+        offset: int,
+        dtype: np.dtype[Any],
+        capacity: int,
+        claim: Claim | None,
+        bell: Bell | None,
+        doorbell: Doorbell | None,
+        /,
+    ) -> None: ...
     @property
     def dtype(self) -> np.dtype[Any]: ...
     @property
@@ -69,36 +81,12 @@ class _RingRole(_Role):
     def refused(self) -> int: ...
 
 class Producer(_RingRole):
-    def __init__(
-        self,
-        name: str,
-        mapping: mmap.mmap,
-        offset: int,
-        dtype: np.dtype[Any],
-        capacity: int,
-        claim: Claim | None,
-        consumer_bell: Bell | None,
-        doorbell: Doorbell | None,
-        /,
-    ) -> None: ...
     def push(self, record: _Record, timeout: float = 0.0) -> bool: ...
     def push_many(self, records: _Array, timeout: float = 0.0) -> int: ...
     @property
     def published(self) -> int: ...
 
 class Consumer(_RingRole):
-    def __init__(
-        self,
-        name: str,
-        mapping: mmap.mmap,
-        offset: int,
-        dtype: np.dtype[Any],
-        capacity: int,
-        claim: Claim | None,
-        producer_bell: Bell | None,
-        doorbell: Doorbell | None,
-        /,
-    ) -> None: ...
     def pop(self, record: _Array) -> bool: ...
     def drain(self, records: _Array) -> int: ...
     def view(self, limit: int | None = None) -> _Array: ...

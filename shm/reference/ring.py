@@ -39,9 +39,13 @@ class _RingRole(Role):
         dtype: np.dtype[Any],
         capacity: int,
         claim: Claim | None,
+        bell: Bell | None,
+        doorbell: Doorbell | None,
     ) -> None:
         super().__init__(name, mapping, claim)
         self.dtype = dtype
+        self._bell = bell  # the other end's
+        self._doorbell = doorbell  # this process's own
         self._offset = offset
         header = structure("RingHeader")
         self._slots_offset = offset + header.itemsize
@@ -88,21 +92,6 @@ class _RingRole(Role):
 
 class Producer(_RingRole):
     """The end that publishes: writes the slots, then `tail`."""
-
-    def __init__(
-        self,
-        name: str,
-        mapping: mmap.mmap,
-        offset: int,
-        dtype: np.dtype[Any],
-        capacity: int,
-        claim: Claim | None,
-        consumer_bell: Bell | None,
-        doorbell: Doorbell | None,
-    ) -> None:
-        super().__init__(name, mapping, offset, dtype, capacity, claim)
-        self._bell = consumer_bell
-        self._doorbell = doorbell
 
     @property
     def published(self) -> int:
@@ -161,23 +150,11 @@ class Producer(_RingRole):
 class Consumer(_RingRole):
     """The end that reads: reads the slots, then, on commit, writes `head`."""
 
-    def __init__(
-        self,
-        name: str,
-        mapping: mmap.mmap,
-        offset: int,
-        dtype: np.dtype[Any],
-        capacity: int,
-        claim: Claim | None,
-        producer_bell: Bell | None,
-        doorbell: Doorbell | None,
-    ) -> None:
-        super().__init__(name, mapping, offset, dtype, capacity, claim)
-        self._bell = producer_bell
-        self._doorbell = doorbell
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self._read = self.committed  # what a predecessor had not committed is read again
-        if doorbell is not None:
-            doorbell.add(self, lambda: int(self._header["tail"]) != self._read)
+        if self._doorbell is not None:
+            self._doorbell.add(self, lambda: int(self._header["tail"]) != self._read)
 
     def close(self) -> None:
         """Let go of the memory and of the claim. May be repeated."""
