@@ -65,6 +65,7 @@ class RingProducer {
 
   /// Publishes the first `count` records, or as many as there is room for; returns how many.
   std::size_t push_many(const void* records, std::size_t count) {
+    if (count == 0) return 0;  // and `records` may be null
     std::uint64_t depth = tail_ - head_seen_;
     if (depth + count > high_water_) {
       // A full ring and a new high-water mark are both seen only from the consumer's real
@@ -156,6 +157,7 @@ class RingConsumer {
   /// Copies up to `count` records; returns how many.
   std::size_t drain(void* records, std::size_t count) {
     count = std::min<std::uint64_t>(count, refreshed_unread());
+    if (count == 0) return 0;  // and `records` may be null
     const std::size_t run = std::min<std::uint64_t>(count, until_wrap());
     std::memcpy(records, slot(read_), run * record_bytes_);
     std::memcpy(static_cast<unsigned char*>(records) + run * record_bytes_, slots_,

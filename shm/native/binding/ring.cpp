@@ -76,7 +76,7 @@ class PyProducer : public RingRole {
     check_open();
     std::size_t count;
     const auto* data = static_cast<const unsigned char*>(type().many(*this, records, count));
-    const std::size_t pushed = count == 0 ? 0 : ring_.push_many(data, count);
+    const std::size_t pushed = ring_.push_many(data, count);
     if (pushed == count || timeout == 0) return pushed;
     return pushed + blocked_push(data + pushed * type().bytes(), count - pushed, timeout);
   }
