@@ -17,8 +17,12 @@ def resolve(
     share one, because a hop between processes on one core is the shorter one.
 
     Raises:
-        ConfigError: a CPU that is not available.
+        ConfigError: a CPU that is not available, or a process that does not exist.
     """
+    if unknown := sorted(set(wanted) - set(processes)):
+        raise ConfigError(
+            f"affinity names {', '.join(unknown)}, but the processes are {', '.join(processes)}"
+        )
     explicit: dict[str, tuple[int, ...]] = {}
     for name in processes:
         cpus = wanted.get(name, "auto")

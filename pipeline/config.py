@@ -6,11 +6,19 @@ import os
 import socket
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
-Cpus = Literal["auto"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Cpus = Literal["auto"] | list[int]
+
+
+def _check_cpus(value: Any) -> Cpus:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, list) and value and all(type(cpu) is int and cpu >= 0 for cpu in value):
+        return value
+    raise ValueError('must be "auto" or a list of CPUs, e.g. [0, 1]')
 
 
 class ConfigError(Exception):
@@ -24,7 +32,7 @@ class _Strict(BaseModel):
 class Host(_Strict):
     """What is different from host to host."""
 
-    affinity: dict[str, Cpus] = Field(default_factory=dict)
+    affinity: dict[str, Annotated[Cpus, PlainValidator(_check_cpus)]] = Field(default_factory=dict)
 
 
 class Config(_Strict):

@@ -6,13 +6,15 @@ happen, recorded in the segment and read from there by the parent, which takes n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import FrameType
 
 import numpy as np
 
@@ -40,6 +42,10 @@ MESSAGE = np.dtype(
     }
 )
 SEQUENCE, DUE, SENT, ECHOED = range(4)  # the fields, for a record seen as words
+
+
+START_LIMIT = 20.0
+"""Seconds until a process that has not begun is given up."""
 
 
 class DemoError(Exception):
@@ -85,26 +91,29 @@ def run(
     duration: float | None,
     report: Callable[[Progress], None],
 ) -> Progress:
-    """Run it for `duration` seconds (None: until KeyboardInterrupt); report four times a second.
+    """Run it for `duration` seconds (None: until a signal); report four times a second.
+
+    SIGINT, SIGTERM and SIGHUP end it in order; a second one ends its processes at once.
 
     Raises:
         DemoError: a process ended by itself, or a record was lost or came out of order.
     """
-    with Segment.create(name, layout(affinity)) as segment:
-        workers = {process: _start(process, segment, rate) for process in PROCESSES}
-        start = time.monotonic()
+    workers: dict[str, subprocess.Popen[bytes]] = {}
+    with _ended_by_signals(workers) as stop, Segment.create(name, layout(affinity)) as segment:
         try:
-            while duration is None or time.monotonic() - start < duration:
+            for process in PROCESSES:
+                workers[process] = _start(process, segment, rate)
+            _wait_for_first_record(segment, workers, stop)
+            while not stop() and (duration is None or _progress(segment).seconds < duration):
                 _check_alive(workers)
-                report(_progress(segment))
-                left = 0.25 if duration is None else start + duration - time.monotonic()
+                progress = _progress(segment)
+                report(progress)
+                left = 0.25 if duration is None else duration - progress.seconds
                 time.sleep(max(0.0, min(0.25, left)))
-        except KeyboardInterrupt:
-            pass
         finally:
             # The source first: it waits for what is still on its way.
-            for process in PROCESSES:
-                _stop(workers[process])
+            for worker in workers.values():
+                _stop(worker)
         _check_ended(workers)
         progress = _progress(segment)
     if progress.received != progress.sent or progress.out_of_order:
@@ -113,6 +122,41 @@ def run(
             f"{progress.out_of_order} out of order; must be all, and none"
         )
     return progress
+
+
+@contextlib.contextmanager
+def _ended_by_signals(
+    workers: Mapping[str, subprocess.Popen[bytes]],
+) -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether a signal has asked for the end."""
+    received = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received += 1
+        if received > 1:
+            for worker in workers.values():
+                worker.kill()
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in signals}
+    try:
+        yield lambda: received > 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait_for_first_record(
+    segment: Segment, workers: Mapping[str, subprocess.Popen[bytes]], stop: Callable[[], bool]
+) -> None:
+    """Wait until a record has made the round, which is when both processes are there."""
+    give_up = time.monotonic() + START_LIMIT
+    while not stop() and segment.counters("source.counters")["received"] == 0:
+        _check_alive(workers)
+        if time.monotonic() > give_up:
+            raise DemoError(f"no record came back within {START_LIMIT:g} s of the start")
+        time.sleep(0.01)
 
 
 def _start(process: str, segment: Segment, rate: int) -> subprocess.Popen[bytes]:
@@ -149,8 +193,8 @@ def _stop(worker: subprocess.Popen[bytes]) -> None:
 
 def _check_ended(workers: Mapping[str, subprocess.Popen[bytes]]) -> None:
     for process, worker in workers.items():
-        # SIGTERM itself ends one that has not come as far as to handle it.
-        if worker.returncode not in (0, -signal.SIGTERM):
+        # SIGTERM itself ends one that has not come as far as to handle it; SIGKILL, the impatient.
+        if worker.returncode not in (0, -signal.SIGTERM, -signal.SIGKILL):
             raise DemoError(f"process {process} ended with status {worker.returncode}, must be 0")
 
 

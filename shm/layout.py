@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -52,19 +53,33 @@ def _check_dtype(kind: str, name: str, dtype: object) -> None:
             "add padding (64 or 128 keep records on their own cache lines)"
         )
 
+    try:
+        same = (
+            _dtype_from_json(json.loads(json.dumps(np.lib.format.dtype_to_descr(dtype)))) == dtype
+        )
+    except ValueError:
+        same = False
+    if not same:
+        raise LayoutError(
+            f"dtype of {kind} {name!r} was {dtype!r}, which cannot be written down: its fields "
+            "must be in order, not overlap, and have no titles"
+        )
+
 
 def _check_integer(what: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    # numpy's integers too, but no bool.
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_integer or not low <= operator.index(value) <= high:  # type: ignore[arg-type]
         raise LayoutError(f"{what} was {value!r}, must be an integer in {low} .. {high}")
 
 
 def _check_capacity(kind: str, name: str, capacity: object) -> None:
     _check_integer(f"capacity of {kind} {name!r}", capacity, 1, MAX_CAPACITY)
-    assert isinstance(capacity, int)
+    assert isinstance(capacity, int | np.integer)
     if capacity & (capacity - 1):
         raise LayoutError(
             f"capacity of {kind} {name!r} was {capacity}, must be a power of two, "
-            f"e.g. {1 << capacity.bit_length()}"
+            f"e.g. {1 << int(capacity).bit_length()}"
         )
 
 
@@ -94,6 +109,7 @@ class RingSpec:
         _check_name(self.kind, self.name)
         _check_dtype(self.kind, self.name, self.dtype)
         _check_capacity(self.kind, self.name, self.capacity)
+        object.__setattr__(self, "capacity", int(self.capacity))
 
     @property
     def bells(self) -> tuple[str, ...]:
@@ -124,6 +140,7 @@ class ObserverSpec:
         _check_name(self.kind, self.name)
         _check_dtype(self.kind, self.name, self.dtype)
         _check_capacity(self.kind, self.name, self.capacity)
+        object.__setattr__(self, "capacity", int(self.capacity))
 
     @property
     def size(self) -> int:
@@ -149,6 +166,7 @@ class TableSpec:
         _check_name(self.kind, self.name)
         _check_dtype(self.kind, self.name, self.dtype)
         _check_integer(f"rows of {self.kind} {self.name!r}", self.rows, 1, MAX_ROWS)
+        object.__setattr__(self, "rows", int(self.rows))
 
     @property
     def size(self) -> int:
@@ -176,6 +194,11 @@ class DoorbellSpec:
 
     def __post_init__(self) -> None:
         _check_name(self.kind, self.name)
+        if self.cpus is not None and (not isinstance(self.cpus, tuple) or not self.cpus):
+            raise LayoutError(
+                f"cpus of {self.kind} {self.name!r} were {self.cpus!r}, must be a tuple of some "
+                "CPUs, or None if it is not pinned"
+            )
         for cpu in self.cpus or ():
             _check_integer(f"a CPU of {self.kind} {self.name!r}", cpu, 0, 1 << 16)
 
@@ -200,6 +223,10 @@ class _NamedSpec:
 
     def __post_init__(self) -> None:
         _check_name(self.kind, self.name)
+        if isinstance(self.names, str) or not isinstance(self.names, Iterable):
+            raise LayoutError(
+                f"names in {self.kind} {self.name!r} were {self.names!r}, must be a tuple of names"
+            )
         object.__setattr__(self, "names", tuple(self.names))
         _check_names(self.kind, self.name, self.names)
 
@@ -281,6 +308,9 @@ class Layout:
     size: int
 
     def __init__(self, *specs: RegionSpec) -> None:
+        for spec in specs:
+            if not isinstance(spec, RegionSpec):
+                raise LayoutError(f"a region was {spec!r}, must be a RingSpec, TableSpec, ...")
         if len({spec.name for spec in specs}) != len(specs):
             raise LayoutError(f"names were {[spec.name for spec in specs]}, must all be different")
         doorbells = {spec.name for spec in specs if isinstance(spec, DoorbellSpec)}
@@ -323,10 +353,10 @@ class Layout:
         """
         try:
             entries = json.loads(description)["regions"]
-            layout = cls(*(_from_json(entry) for entry in entries))
+            layout = cls(*(_from_json(dict(entry)) for entry in entries))
         except LayoutError:
             raise
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise LayoutError(f"the layout's description cannot be read: {error!r}") from error
         if layout.description != description:
             raise LayoutError(
@@ -381,11 +411,15 @@ def _from_json(entry: Json) -> RegionSpec:
     values = {key: value for key, value in entry.items() if key != "kind"}
     for key, value in values.items():
         if key == "dtype":
-            values[key] = np.lib.format.descr_to_dtype(_fields(value))
+            values[key] = _dtype_from_json(value)
         elif isinstance(value, list):
             values[key] = tuple(value)
     spec: RegionSpec = _KINDS[entry["kind"]](**values)
     return spec
+
+
+def _dtype_from_json(descr: Json) -> np.dtype[Any]:
+    return np.lib.format.descr_to_dtype(_fields(descr))
 
 
 def _fields(descr: Iterable[Json]) -> list[Json]:

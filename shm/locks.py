@@ -19,6 +19,9 @@ _FLOCK = struct.Struct("@hhqqi4x")
 OWNER = 0
 """The byte that the segment's creator holds for life."""
 
+ATTACHED = 1
+"""The byte of which all who attach share a lock, so that nobody removes what they use."""
+
 _ROLES = 1 << 40
 _REGION = 1 << 24
 
@@ -31,23 +34,27 @@ def role_byte(region: int, role: int) -> int:
 class Claim:
     """A lock on some bytes, held until `release` or the end of the process."""
 
-    def __init__(self, fd: int, first: int, count: int, what: str) -> None:
+    def __init__(self, fd: int, first: int, count: int, what: str, *, shared: bool = False) -> None:
         """Take the bytes `first .. first + count` (count 0: to infinity) of the file open as `fd`.
+
+        A shared lock only keeps others from taking one that is not.
 
         Raises:
             RoleTakenError: somebody holds one of them; `what` says what that is.
         """
         self._fd: int | None = None
         # Through /proc, so that it is this very file even if its name has been removed.
+        kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
         own = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
         try:
-            fcntl.fcntl(own, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, first, count))
+            fcntl.fcntl(own, fcntl.F_OFD_SETLK, _flock(kind, first, count))
         except OSError as error:
             os.close(own)
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
             raise RoleTakenError(
-                f"{what} is held by a live process; end that one first, a second would corrupt it"
+                f"{what} is held by a live process, this one or another; close that one first, "
+                "a second would corrupt it"
             ) from None
         self._fd = own
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 
 from shm import host
@@ -17,7 +18,7 @@ class SegmentInfo:
 
     `state` is "running" (its creator lives), "orphaned" (its creator is gone, others still use it),
     "stale" (nobody does), "invalid" (nobody does, and `problem` says what is wrong with it) or
-    "foreign" (another user's).
+    "foreign" (another user's, or no file at all; `problem` says).
     """
 
     path: str
@@ -48,15 +49,20 @@ def reap(name: str | None = None, directory: str = DIRECTORY) -> list[SegmentInf
 def _inspect(path: str) -> SegmentInfo | None:
     _, name, run_id = os.path.basename(path).split(".")
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None  # removed since the directory was read
     except OSError as error:
         return SegmentInfo(path, name, run_id, 0, None, "foreign", error.strerror)
     try:
-        size, user = os.fstat(fd).st_size, os.fstat(fd).st_uid
-        if user != os.geteuid():
-            return SegmentInfo(path, name, run_id, size, None, "foreign", f"of user {user}")
+        status = os.fstat(fd)
+        size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            return SegmentInfo(path, name, run_id, size, None, "foreign", "not a regular file")
+        if status.st_uid != os.geteuid():
+            return SegmentInfo(
+                path, name, run_id, size, None, "foreign", f"of user {status.st_uid}"
+            )
         state = "running" if is_claimed(fd, OWNER) else "stale"
         if state == "stale" and is_claimed(fd, 0, 0):
             state = "orphaned"
@@ -78,7 +84,7 @@ def _inspect(path: str) -> SegmentInfo | None:
 
 def _remove(info: SegmentInfo) -> bool:
     try:
-        fd = os.open(info.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(info.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:  # gone, or replaced by something that is not ours
         return False
     try:

@@ -9,6 +9,7 @@ resource tracker unlinks segments that others still use.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import mmap
 import os
 import secrets
@@ -16,7 +17,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from types import ModuleType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import numpy as np
 
@@ -35,7 +36,7 @@ from shm.layout import (
     WordsSpec,
     structure,
 )
-from shm.locks import OWNER, Claim, is_claimed, role_byte
+from shm.locks import ATTACHED, OWNER, Claim, is_claimed, role_byte
 from shm.segment_file import (
     DIRECTORY,
     PREFIX,
@@ -87,7 +88,7 @@ class Segment:
             fd, layout.size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE
         )
         self._roles: weakref.WeakSet[Any] = weakref.WeakSet()
-        _segments.add(self)
+        self._attached: Claim | None = None
 
     @classmethod
     def create(
@@ -110,7 +111,10 @@ class Segment:
             SegmentError: there is one of that name and run already.
         """
         check_name("name", name)
-        run_id = run_id or f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}"
+        if not isinstance(layout, Layout):
+            raise ArgumentError(f"layout was {layout!r}, must be a Layout")
+        if run_id is None:
+            run_id = f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}"
         check_name("run_id", run_id)
         path = f"{directory}/{PREFIX}.{name}.{run_id}"
         fd = new_file(directory)
@@ -126,6 +130,7 @@ class Segment:
             assert segment._mapping is not None
             write_headers(segment._mapping, layout, run_id)
             give_name(fd, path)
+            _segments.add(segment)
         except BaseException:
             os.close(fd)
             if owner is not None:
@@ -169,7 +174,10 @@ class Segment:
                 )
             # The caller's own, if there is one: its dtypes are the very objects that the caller's
             # arrays have.
-            return cls(fd, path, layout or found, None, dict(event_fds or {}), engine)
+            segment = cls(fd, path, layout or found, None, dict(event_fds or {}), engine)
+            segment._attached = Claim(fd, ATTACHED, 1, path, shared=True)
+            _segments.add(segment)
+            return segment
         except BaseException:
             os.close(fd)
             raise
@@ -241,7 +249,11 @@ class Segment:
         """
         region, spec = self._region(table, TableSpec)
         rows = range(spec.rows) if rows is None else rows
-        if rows.step != 1 or not 0 <= rows.start < rows.stop <= spec.rows:
+        if (
+            not isinstance(rows, range)
+            or rows.step != 1
+            or not 0 <= rows.start < rows.stop <= spec.rows
+        ):
             raise ArgumentError(
                 f"rows of {table!r} were {rows}, must be some of 0 .. {spec.rows - 1}"
             )
@@ -271,14 +283,14 @@ class Segment:
     def doorbell(
         self,
         name: str,
-        strategy: WaitStrategy | None = None,
+        strategy: WaitStrategy | str | None = None,
         *,
         signals: Sequence[int] = waiting.ENDING_SIGNALS,
     ) -> _native.Doorbell:
         """Become the one who waits at a doorbell.
 
-        `strategy` follows from the CPUs of all doorbells by default; `signals`, if they have
-        handlers, end a wait at once.
+        `strategy` (or its name) follows from the CPUs of all doorbells by default; `signals`, if
+        they have handlers, end a wait at once.
 
         Raises:
             RoleTakenError: somebody waits there.
@@ -286,7 +298,8 @@ class Segment:
         """
         region, spec = self._region(name, DoorbellSpec)
         affinity = self.layout.affinity()
-        how = waiting.check(strategy or waiting.choose(affinity, name), affinity, name)
+        chosen = waiting.choose(affinity, name) if strategy is None else waiting.named(strategy)
+        how = waiting.check(chosen, affinity, name)
         event_fd = self._event_fd(spec)
         claim = self._claim(region, _CONSUMER, "owner")
         phases = (how.spins, how.yields, int(how.finally_))
@@ -366,27 +379,43 @@ class Segment:
         return self._owner is not None or is_claimed(self._open_fd(), OWNER)
 
     def unlink(self) -> None:
-        """Remove the name; those who have it mapped keep it."""
-        if os.path.exists(self.path):
-            os.unlink(self.path)
+        """Remove the name, if it is still this segment's; those who have it mapped keep it."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(self.path), os.fstat(self._open_fd())):
+                os.unlink(self.path)
 
     def close_roles(self) -> None:
-        """Give back all roles that this process has."""
+        """Give back all roles that this process has.
+
+        Raises:
+            ClosedError: another thread waits in one; it keeps that one, and the memory.
+        """
+        busy: ClosedError | None = None
         for role in list(self._roles):
-            role.close()
+            try:
+                role.close()
+            except ClosedError as error:
+                busy = error
+        if busy is not None:
+            raise busy
 
     def close(self) -> None:
         """Give back all roles and, as the creator, remove the segment. May be repeated.
 
         Arrays that view it stay valid: the memory is unmapped when the last of them is gone.
+
+        Raises:
+            ClosedError: another thread waits in one of the roles; all the rest is done.
         """
         if self._mapping is None:
             return
-        self.close_roles()
-        if self._owner is not None:
-            # Before the lock is given back, or a reaper could get in between.
-            self.unlink()
-        self._let_go()
+        try:
+            self.close_roles()
+        finally:
+            if self._owner is not None:
+                # Before the lock is given back, or a reaper could get in between.
+                self.unlink()
+            self._let_go()
 
     def __enter__(self) -> Self:
         return self
@@ -397,7 +426,14 @@ class Segment:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        # What went wrong inside is what the caller must hear of.
+        with contextlib.suppress(ClosedError) if error else contextlib.nullcontext():
+            self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Segment cannot be copied or sent to another process; attach there by name and run_id"
+        )
 
     def __repr__(self) -> str:
         return f"<Segment {self.path} {self.layout.size} bytes>"
@@ -407,6 +443,8 @@ class Segment:
         self._mapping = None
         _segments.discard(self)
         os.close(self._fd)
+        if self._attached is not None:
+            self._attached.release()
         if self._owner is not None:
             self._owner.release()
             for event_fd in self.event_fds.values():
@@ -414,11 +452,12 @@ class Segment:
 
     def _close_in_child(self) -> None:
         # Neither the name nor the locks are the child's to give back; see Claim.release.
-        self.close_roles()
+        for role in list(self._roles):
+            role.close_after_fork()
         self._let_go()
 
     def _region(self, name: str, kind: type[Any]) -> tuple[Region, Any]:
-        region = self.layout.regions.get(name)
+        region = self.layout.regions.get(name) if isinstance(name, str) else None
         if region is None or not isinstance(region.spec, kind):
             known = [
                 entry.spec.name
@@ -459,7 +498,13 @@ class Segment:
         return None if doorbell is None else self.bell(doorbell)
 
     def _check_bell(self, ring: str, end: str, declared: str | None, doorbell: Any) -> None:
-        if doorbell is not None and doorbell.name != f"doorbell {declared!r}":
+        if doorbell is None:
+            return
+        if doorbell not in self._roles:
+            raise ArgumentError(
+                f"ring {ring!r} was to wake {doorbell!r}, must be a doorbell of this segment object"
+            )
+        if doorbell.name != f"doorbell {declared!r}":
             raise ArgumentError(
                 f"ring {ring!r} was to wake {doorbell.name}, but its {end} is {declared!r}; "
                 "declare it in the layout"
@@ -482,17 +527,21 @@ class Segment:
         return self._fd
 
 
-_segments: weakref.WeakSet[Segment] = weakref.WeakSet()
+# Until they are closed: a segment that is dropped, as in `Segment.create(...).producer(...)`, lives
+# on with its roles.
+_segments: set[Segment] = set()
 
 
 def _close_all_in_child() -> None:
+    _native.forget_other_threads()
     for segment in list(_segments):
         segment._close_in_child()
 
 
 def _close_all() -> None:
     for segment in list(_segments):
-        segment.close()
+        with contextlib.suppress(ClosedError):
+            segment.close()
 
 
 os.register_at_fork(after_in_child=_close_all_in_child)

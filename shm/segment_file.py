@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import re
 import shutil
+import stat
 import time
 
 import numpy as np
@@ -125,9 +127,13 @@ def find(name: str, run_id: str | None, directory: str) -> str:
 
 def segment_paths(directory: str = DIRECTORY, name: str | None = None) -> list[str]:
     """Return the paths of all segments, or those of one deployment, oldest run first."""
+    try:
+        entries = list(os.scandir(directory))
+    except OSError as error:
+        raise SegmentError(f"{directory} cannot be read ({error.strerror})") from error
     return sorted(
         entry.path
-        for entry in os.scandir(directory)
+        for entry in entries
         if entry.name.count(".") == 2
         and entry.name.startswith(f"{PREFIX}." if name is None else f"{PREFIX}.{name}.")
     )
@@ -140,13 +146,15 @@ def open_checked(path: str) -> int:
         SegmentNotFoundError, NotASegmentError, TruncatedError.
     """
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise SegmentNotFoundError(f"{path} does not exist; start it first") from None
     except OSError as error:
         raise NotASegmentError(f"{path} cannot be opened: {error.strerror}") from error
     try:
         status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotASegmentError(f"{path} is not a regular file; remove it")
         if status.st_uid != os.geteuid():
             raise NotASegmentError(
                 f"{path} belongs to user {status.st_uid}, must be {os.geteuid()}; "
@@ -190,13 +198,18 @@ def read_layout(fd: int, path: str) -> Layout:
         OtherLayoutError: its description does not fit its hash, or this version's structures.
     """
     header = read_header(fd, path)
-    description = os.pread(fd, int(header["layout_bytes"]), structure("SegmentHeader").itemsize)
+    start = structure("SegmentHeader").itemsize
+    length = min(int(header["layout_bytes"]), int(header["bytes"]) - start)
+    description = os.pread(fd, length, start)
+    # Before it is read: what has the right hash was written by this program.
+    if hashlib.sha256(description).digest() != header["layout_hash"].tobytes():
+        raise OtherLayoutError(f"{path}: its description does not fit its hash; remove it")
     try:
         layout = Layout.from_description(description)
     except LayoutError as error:
         raise OtherLayoutError(f"{path}: {error}") from error
-    if layout.digest != header["layout_hash"].tobytes() or layout.size != int(header["bytes"]):
-        raise OtherLayoutError(f"{path}: its description does not fit its hash; remove it")
+    if layout.size != int(header["bytes"]):
+        raise OtherLayoutError(f"{path}: its description does not fit its size; remove it")
     return layout
 
 

@@ -18,6 +18,10 @@ ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """The signals that end a wait at once, if they have handlers."""
 
 
+MOST_LOOKS = 1_000_000
+"""The most spins or yields before a wait goes on to something kinder."""
+
+
 class Finally(enum.IntEnum):
     """What a wait does when its spins and yields are used up (numbers as in doorbell.hpp)."""
 
@@ -35,6 +39,14 @@ class WaitStrategy:
     yields: int
     finally_: Finally
 
+    def __post_init__(self) -> None:
+        for what, times in (("spins", self.spins), ("yields", self.yields)):
+            if not 0 <= times <= MOST_LOOKS:
+                raise StrategyError(
+                    f"{what} of wait strategy {self.name!r} was {times}, must be in "
+                    f"0 .. {MOST_LOOKS}"
+                )
+
 
 SPIN = WaitStrategy("spin", 0, 0, Finally.SPIN)
 SPIN_YIELD = WaitStrategy("spin-yield", 2000, 0, Finally.YIELD)
@@ -49,6 +61,21 @@ STRATEGIES: Mapping[str, WaitStrategy] = {
     strategy.name: strategy
     for strategy in (SPIN, SPIN_YIELD, SPIN_FUTEX, YIELD, YIELD_FUTEX, FUTEX)
 }
+
+
+def named(strategy: WaitStrategy | str) -> WaitStrategy:
+    """Return a strategy given by its name, or as it is.
+
+    Raises:
+        StrategyError: no such name.
+    """
+    if isinstance(strategy, WaitStrategy):
+        return strategy
+    if strategy not in STRATEGIES:
+        raise StrategyError(
+            f"wait strategy was {strategy!r}, must be one of {', '.join(STRATEGIES)}"
+        )
+    return STRATEGIES[strategy]
 
 
 def shares_a_core(affinity: Mapping[str, Collection[int] | None], process: str) -> bool:

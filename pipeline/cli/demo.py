@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -26,9 +27,18 @@ _ROWS = {
 _PERCENTILES = (50.0, 99.0, 99.9)
 
 
+def _finite(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"was {value}, must be a number of seconds")
+    return value
+
+
 @click.command("demo")
 @click.option(
-    "--duration", type=click.FloatRange(min=0), help="Seconds. [default: until interrupted]"
+    "--duration",
+    type=click.FloatRange(min=0),
+    callback=_finite,
+    help="Seconds, from the first record on. [default: until interrupted]",
 )
 @click.option(
     "--rate",
@@ -57,6 +67,7 @@ def command(config_file: Path | None, duration: float | None, rate: int, as_json
             f"{demo.MESSAGE.itemsize} bytes a second"
             + (f" for {duration:g} s" if duration is not None else "; Ctrl-C ends it"),
             highlight=False,
+            soft_wrap=True,
         )
         if console.is_terminal and not as_json:
             with Live(console=console, transient=True, auto_refresh=False) as live:

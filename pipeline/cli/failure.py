@@ -22,7 +22,9 @@ def exit_with_message() -> Iterator[None]:
         yield
     except ConfigError as error:
         _fail(error, BAD_CONFIGURATION)
-    except (ShmError, DemoError) as error:
+    except BrokenPipeError:
+        raise  # whoever read the output has gone; click ends quietly
+    except (ShmError, DemoError, OSError) as error:
         _fail(error, FAILURE)
 
 

@@ -23,6 +23,8 @@ struct RingHeader {
   Word refused;                   // pushes that found it full
   // The consumer's line.
   alignas(kCacheLine) Word head;  // records committed
+  // Cores fetch lines in pairs: the first slot must not come with the consumer's.
+  alignas(kCacheLine) unsigned char spare[kCacheLine];
 
   std::uint64_t depth() const {
     // Head first: both grow, so the difference can come out too large but never negative, and a
@@ -73,6 +75,7 @@ class RingProducer {
       // it has released are over before they are written again.
       head_seen_ = ring_->head.load(std::memory_order_acquire);
       depth = tail_ - head_seen_;
+      if (depth > capacity_) return give_up();
       const std::uint64_t room = capacity_ - depth;
       if (count > room) {
         // Single writer, so no read-modify-write is needed.
@@ -101,15 +104,25 @@ class RingProducer {
 
   std::uint64_t published() const { return tail_; }
 
-  /// True while a full ring is as full as when the producer last looked; the source that it waits
-  /// for (see Sleeper::wait, hence the order).
+  /// What the producer of a full ring waits for (see Sleeper::wait, hence the order).
   bool has_room() const {
     return tail_ - ring_->head.load(std::memory_order_seq_cst) < capacity_;
   }
 
+  /// True once the other side's position has been found where it cannot be. Whoever wrote that
+  /// may have written anywhere; nothing is copied any more.
+  bool is_corrupt() const { return corrupt_; }
+
   std::size_t record_bytes() const { return record_bytes_; }
 
  private:
+  std::size_t give_up() {
+    corrupt_ = true;
+    head_seen_ = tail_;  // so that the next push comes here again
+    high_water_ = 0;
+    return 0;
+  }
+
   void publish(std::uint64_t tail) {
     tail_ = tail;
     if (!consumer_) {
@@ -130,6 +143,7 @@ class RingProducer {
   std::uint64_t tail_;       // what this process has published
   std::uint64_t head_seen_;  // the consumer's position when last looked at: never beyond the real
   std::uint64_t high_water_;
+  bool corrupt_ = false;
 };
 
 class RingConsumer {
@@ -197,8 +211,9 @@ class RingConsumer {
 
   /// The source that a consumer waits for (see Sleeper::wait, hence the order).
   bool has_unread() const { return ring_->tail.load(std::memory_order_seq_cst) != read_; }
-  /// The same for whoever waits on several rings: there is something while `tail` differs.
-  const std::uint64_t* seen() const { return &read_; }
+
+  /// As for the producer.
+  bool is_corrupt() const { return corrupt_; }
 
   std::size_t record_bytes() const { return record_bytes_; }
 
@@ -210,6 +225,10 @@ class RingConsumer {
   std::uint64_t refreshed_unread() {
     // Acquire: the records up to this sequence were written before it.
     tail_seen_ = ring_->tail.load(std::memory_order_acquire);
+    if (tail_seen_ - committed_ > capacity_) {
+      corrupt_ = true;
+      tail_seen_ = read_;
+    }
     return tail_seen_ - read_;
   }
   std::uint64_t until_wrap() const { return capacity_ - (read_ & (capacity_ - 1)); }
@@ -225,6 +244,7 @@ class RingConsumer {
   std::uint64_t committed_;  // what `head` says
   std::uint64_t read_;       // what this process has been given
   std::uint64_t tail_seen_;  // the producer's position when last looked at
+  bool corrupt_ = false;
 };
 
 }  // namespace bot4::shm

@@ -58,6 +58,9 @@ class WaitSignals {
     while (handling_.load() != 0) cpu_pause();
   }
 
+  /// In the child of a fork, where no other thread goes on with what it did.
+  static void forget_other_threads() { handling_.store(0); }
+
  private:
   // Only atomics, sigaction's own structs and the futex call: all allowed in a handler.
   static void handle(int signal, siginfo_t* info, void* context) {

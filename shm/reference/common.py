@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import operator
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,10 @@ class Role:
             self._mapping = None
             if self._claim is not None:
                 self._claim.release()
+
+    def close_after_fork(self) -> None:
+        """Close it in the child of a fork."""
+        self.close()
 
     @property
     def closed(self) -> bool:
@@ -96,9 +101,20 @@ def check_output(role: str, records: object, dtype: np.dtype[Any], least: int = 
 
 def check_word(what: str, value: object) -> int:
     """Return a value that fits a 64-bit word."""
-    if not isinstance(value, int) or not 0 <= value <= MAX_WORD:
+    try:
+        word = operator.index(value)  # type: ignore[arg-type]  # that is the check
+    except TypeError:
+        word = -1
+    if not 0 <= word <= MAX_WORD:
         raise ArgumentError(f"{what} was {value!r}, must be an integer in 0 .. 2**64 - 1")
-    return value
+    return word
+
+
+def check_count(what: str, count: int | None, otherwise: int) -> int:
+    """Return a count of records; None is `otherwise`."""
+    if count is not None and count < 0:
+        raise ArgumentError(f"{what} was {count}, must be >= 0 or None")
+    return otherwise if count is None else count
 
 
 def check_timeout(timeout: float | None) -> float:
@@ -112,6 +128,6 @@ def check_timeout(timeout: float | None) -> float:
 
 def index_of(region: str, names: tuple[str, ...], name: str) -> int:
     """Return a name's index."""
-    if name not in names:
+    if type(name) is not str or name not in names:
         raise ArgumentError(f"{region} has no {name!r}, only {names}")
     return names.index(name)

@@ -139,8 +139,9 @@ class Doorbell(_DoorbellRole):
     def disarm(self) -> None:
         """Say "awake", and empty the eventfd. A ring is not heard by this; `arm` or `wait` tell."""
         self._words["sleeping"] = AWAKE
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.event_fd)
+        if self.event_fd >= 0:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self.event_fd)
 
     def _any_ready(self) -> bool:
         return any(ready() for ready in self._sources.values())

@@ -22,6 +22,7 @@ from shm.reference.common import (
     Array,
     Record,
     Role,
+    check_count,
     check_output,
     check_record,
     check_records,
@@ -65,6 +66,15 @@ class _RingRole(Role):
     def _header(self) -> Any:
         return self.array(structure("RingHeader"), 1, self._offset)[0]
 
+    def _check_sound(self) -> None:
+        ring = self._header
+        if not 0 <= int(ring["tail"]) - int(ring["head"]) <= self.capacity:
+            raise CorruptRegionError(
+                f"{self.name}: the other end's position was found where it cannot be (tail "
+                f"{ring['tail']}, head {ring['head']}); something has overwritten it, remove the "
+                "segment"
+            )
+
     @property
     def _slots(self) -> Array:
         return self.array(self.dtype, self.capacity, self._slots_offset)
@@ -98,7 +108,7 @@ class Producer(_RingRole):
         """Records published so far, by this process and its predecessors."""
         return int(self._header["tail"])
 
-    def push(self, record: Record, timeout: float = 0.0) -> bool:
+    def push(self, record: Record, timeout: float | None = 0.0) -> bool:
         """Publish one record; False if the ring stayed full.
 
         `timeout` is in seconds. A signal, or a ring of the producer's doorbell, ends it early: also
@@ -106,12 +116,12 @@ class Producer(_RingRole):
         """
         return self._push(check_record(self.name, record, self.dtype), timeout) == 1
 
-    def push_many(self, records: Array, timeout: float = 0.0) -> int:
+    def push_many(self, records: Array, timeout: float | None = 0.0) -> int:
         """Publish records from the first on; return for how many there was room. See `push`."""
         self.check_open()
         return self._push(check_records(self.name, records, self.dtype), timeout)
 
-    def _push(self, records: Array, timeout: float) -> int:
+    def _push(self, records: Array, timeout: float | None) -> int:
         deadline = time.monotonic() + check_timeout(timeout)
         pushed = self._push_now(records)
         while pushed < len(records) and self._wait_for_room(deadline):
@@ -119,6 +129,7 @@ class Producer(_RingRole):
         return pushed
 
     def _push_now(self, records: Array) -> int:
+        self._check_sound()
         ring = self._header
         tail = int(ring["tail"])
         room = self.capacity - (tail - int(ring["head"]))
@@ -183,9 +194,12 @@ class Consumer(_RingRole):
 
     def view(self, limit: int | None = None) -> Array:
         """Return records where they lie, up to `limit` and to the end of the ring."""
+        self._check_sound()
         first = self._read % self.capacity
         unread = int(self._header["tail"]) - self._read
-        count = min(unread, self.capacity - first, unread if limit is None else limit)
+        count = min(
+            unread, self.capacity - first, check_count(f"{self.name}: limit", limit, unread)
+        )
         records = self._slots[first : first + count]
         records.flags.writeable = False
         self._read += count
@@ -194,12 +208,13 @@ class Consumer(_RingRole):
     def commit(self, count: int | None = None) -> None:
         """Give the oldest `count` records that were read back to the producer; None: all."""
         pending = self.pending
-        if count is not None and count > pending:
+        count = check_count(f"{self.name}: count", count, pending)
+        if count > pending:
             raise ArgumentError(
                 f"{self.name}: commit of {count} records, but only {pending} were read and not "
                 "committed"
             )
-        self._header["head"] += pending if count is None else count
+        self._header["head"] += count
         if self._bell is not None:
             self._bell.ring_if_sleeping()
 
@@ -208,6 +223,7 @@ class Consumer(_RingRole):
         self._read = self.committed
 
     def _copy(self, records: Array) -> int:
+        self._check_sound()
         count = min(len(records), int(self._header["tail"]) - self._read)
         for index in range(count):
             records[index] = self._slots[(self._read + index) % self.capacity]

@@ -33,3 +33,8 @@ def test_if_every_core_is_claimed_the_rest_shares_them() -> None:
 def test_a_cpu_that_is_not_available_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"affinity of ta was \[1, 9\], but of these \[9\]"):
         resolve({"ta": [1, 9]}, ("ta",), [0, 1])
+
+
+def test_a_process_that_does_not_exist_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="affinity names tb, but the processes are feed, ta"):
+        resolve({"tb": [0]}, ("feed", "ta"), [0, 1])

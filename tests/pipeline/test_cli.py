@@ -55,6 +55,7 @@ def test_an_unknown_command_or_option_is_a_usage_error() -> None:
     assert bot4("trade").returncode == 2
     assert bot4("demo", "--rate", "0").returncode == 2
     assert bot4("demo", "--duration", "-1").returncode == 2
+    assert bot4("demo", "--duration", "nan").returncode == 2
 
 
 def test_the_demonstration_ends_by_itself_with_a_table(config: Path) -> None:
@@ -78,12 +79,24 @@ def test_the_demonstration_as_json_counts_every_record(config: Path) -> None:
         assert 0 < latency["p50"] <= latency["p99"] <= latency["p999"] <= latency["max"]
 
 
-def test_the_demonstration_that_was_cut_off_at_once_says_so_and_leaves_nothing(
-    config: Path,
-) -> None:
+def test_the_shortest_demonstration_still_sends_something(config: Path) -> None:
     done = bot4("--config", config, "demo", "--duration", "0", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["received"] == json.loads(done.stdout)["sent"]
+    assert json.loads(done.stdout)["received"] == json.loads(done.stdout)["sent"] > 0
+
+
+def test_output_that_cannot_be_written_is_a_failure_in_one_line(config: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [BOT4, "--config", str(config), "demo", "--duration", "1"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("bot4: [Errno 28] No space left on device")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.fixture
@@ -103,11 +116,15 @@ def running(config: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_ctrl_c_ends_it_with_the_table(running: subprocess.Popen[str]) -> None:
-    running.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_in_order_with_the_table(
+    running: subprocess.Popen[str], number: int, name: str
+) -> None:
+    running.send_signal(number)
     out, err = running.communicate(timeout=30)
     assert running.returncode == 0, err
     assert "records back in" in out
+    assert list_segments(name) == []
 
 
 def test_a_killed_worker_ends_it_with_the_workers_name(
@@ -153,6 +170,14 @@ def test_bad_configuration_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
     done = bot4("--config", file, "demo", "--duration", "1")
     assert done.returncode == 78
     assert done.stderr.count("\n") == 2
+    file.write_text('[hosts.default.affinity]\nsorce = "auto"\n')
+    done = bot4("--config", file, "demo", "--duration", "1")
+    assert (done.returncode, done.stderr) == (
+        78,
+        "bot4: affinity names sorce, but the processes are source, echo\n",
+    )
+    file.write_text('nam = "x"\nname = 7\n')
+    done = bot4("--config", file, "demo", "--duration", "1")
     assert "nam was 'x'" in done.stderr
     file.write_text("[hosts.default.affinity]\necho = [4095]\n")
     done = bot4("--config", file, "demo", "--duration", "1")

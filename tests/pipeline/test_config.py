@@ -52,7 +52,12 @@ def test_the_projects_own_file_is_valid() -> None:
         ('name = "a/b"\n', ["name was 'a/b': "]),
         (
             '[hosts.x.affinity]\nta = [-1]\nml = "some"\nfeed = []\n[host]\n',
-            ["hosts.x.affinity.ta", "hosts.x.affinity.ml", "hosts.x.affinity.feed", "host was"],
+            [
+                "hosts.x.affinity.ta was [-1]: Value error, must be",
+                "hosts.x.affinity.ml was 'some'",
+                "hosts.x.affinity.feed was []",
+                "host was",
+            ],
         ),
         ("name = \n", ["Invalid value (at line 1"]),
         ("\xff", ["Invalid"]),

@@ -344,3 +344,19 @@ def test_signals_ring_only_so_many_doorbells(name: str) -> None:
 def test_a_senseless_time_out_is_refused(segment: Segment, timeout: float) -> None:
     with pytest.raises(ArgumentError, match="must be >= 0 or None"):
         segment.doorbell("ta").wait(timeout)
+
+
+def test_rings_may_come_and_go_while_another_thread_waits(name: str) -> None:
+    with Segment.create(name, LAYOUT) as segment:
+        doorbell = segment.doorbell("ta", STRATEGIES["spin-yield"])
+        first = segment.consumer("market", doorbell)
+        ended: list[Wake] = []
+        waiter = threading.Thread(target=lambda: ended.append(doorbell.wait(30)))
+        waiter.start()
+        for _ in range(200):
+            second = segment.consumer("control", doorbell)
+            del second  # dropped, not closed
+        segment.producer("market").push(trades(0, 1))
+        waiter.join()
+        assert ended == [Wake.READY]
+        assert len(first.view()) == 1

@@ -120,6 +120,16 @@ BAD_DECLARATIONS: dict[str, tuple[Callable[[], object], str]] = {
     "no fields": (lambda: RingSpec("r", PLAIN, 8), "must be a structured dtype"),
     "objects": (lambda: RingSpec("r", np.dtype([("a", "O")]), 8), "must be a structured dtype"),
     "no dtype": (lambda: RingSpec("r", "<u8", 8), "must be a structured"),  # type: ignore[arg-type]
+    "fields out of order": (
+        lambda: RingSpec(
+            "r", np.dtype({"names": ["a", "b"], "formats": ["<u8"] * 2, "offsets": [8, 0]}), 8
+        ),
+        "must be in order",
+    ),
+    "a title": (lambda: RingSpec("r", np.dtype([(("title", "a"), "<u8")]), 8), "have no titles"),
+    "no CPU": (lambda: DoorbellSpec("d", cpus=()), "must be a tuple of some CPUs"),
+    "one string": (lambda: CountersSpec("c", "xy"), "must be a tuple of names"),  # type: ignore[arg-type]
+    "no region": (lambda: Layout(1), "a region was 1"),  # type: ignore[arg-type]
     "CPU -1": (lambda: DoorbellSpec("d", cpus=(-1,)), "a CPU of doorbell 'd' was -1"),
     "no counters": (lambda: CountersSpec("c", ()), "names in counters 'c' were"),
     "a counter twice": (lambda: CountersSpec("c", ("a", "a")), "must be some, all different"),
@@ -151,6 +161,8 @@ def test_a_bad_declaration_is_refused_with_its_name_and_value(what: str) -> None
         b"[]",
         b'{"regions":[{"kind":"pipe","name":"r"}]}',
         b'{"regions":[{"kind":"ring"}]}',
+        b'{"regions":[1]}',
+        b'{"regions":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
 )
 def test_a_description_that_cannot_be_read_is_refused(description: bytes) -> None:
@@ -187,3 +199,8 @@ def test_every_structure_is_described_without_overlap(name: str) -> None:
         assert offset_of(dtype, field) >= end
         end = offset_of(dtype, field) + dtype[field].itemsize
     assert dtype.itemsize >= end
+
+
+def test_numpys_integers_are_integers() -> None:
+    assert RingSpec("r", TRADE, np.int64(8)) == RingSpec("r", TRADE, 8)  # type: ignore[arg-type]
+    assert Layout(TableSpec("t", TRADE, np.uint8(3))).size  # type: ignore[arg-type]

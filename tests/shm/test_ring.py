@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -137,11 +138,60 @@ def test_a_push_with_a_time_out_gives_up_when_it_stays_full(segment: Segment) ->
 
 
 @pytest.mark.parametrize("timeout", [-1.0, float("nan")])
-def test_a_senseless_time_out_is_refused(segment: Segment, timeout: float) -> None:
+def test_a_senseless_time_out_is_refused_even_if_there_is_room(
+    segment: Segment, timeout: float
+) -> None:
     producer = segment.producer("market")
-    producer.push_many(trades(0, 8))
     with pytest.raises(ArgumentError, match="timeout was"):
-        producer.push(trades(8, 1), timeout=timeout)
+        producer.push(trades(0, 1), timeout=timeout)
+    with pytest.raises(ArgumentError, match="timeout was"):
+        producer.push_many(trades(0, 1), timeout=timeout)
+    assert producer.push(trades(0, 1), timeout=None)
+
+
+def test_negative_counts_are_refused(segment: Segment) -> None:
+    segment.producer("market").push_many(trades(0, 3))
+    consumer = segment.consumer("market")
+    with pytest.raises(ArgumentError, match="limit was -1, must be >= 0 or None"):
+        consumer.view(-1)
+    with pytest.raises(ArgumentError, match="count was -1, must be >= 0 or None"):
+        consumer.commit(-1)
+    assert (len(consumer.view()), consumer.committed) == (3, 0)
+
+
+def test_a_view_cannot_be_made_writable(new_segment: NewSegment) -> None:
+    segment = Segment.attach(new_segment(RING).name)
+    segment.producer("market").push_many(trades(0, 3))
+    view = segment.consumer("market").view()
+    with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+        view.flags.writeable = True
+    segment.close()
+    assert (view == trades(0, 3)).all()
+
+
+@pytest.mark.parametrize(("field", "value"), [("head", 2**41), ("head", 9), ("tail", 2**63)])
+def test_a_position_that_is_overwritten_later_is_found_before_anything_is_copied(
+    segment: Segment, field: str, value: int
+) -> None:
+    producer, consumer = segment.producer("market"), segment.consumer("market")
+    header = segment._ring_header("market")
+    calls: dict[str, tuple[Callable[[], object], ...]] = {
+        "head": (
+            lambda: producer.push_many(trades(0, 9)),
+            lambda: producer.push_many(trades(0, 9), timeout=1.0),
+            lambda: producer.push(trades(0, 1), timeout=None),
+        ),
+        "tail": (
+            lambda: consumer.drain(np.zeros(100, TRADE)),
+            lambda: consumer.pop(np.zeros(1, TRADE)),
+            consumer.view,
+        ),
+    }
+    header[field] = value
+    for call in calls[field]:
+        with pytest.raises(CorruptRegionError, match="found where it cannot be"):
+            call()
+    header[field] = 0
 
 
 BAD_RECORDS: dict[str, Any] = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +120,9 @@ def test_a_role_can_outlive_its_creator_and_then_the_segment_is_orphaned(name: s
     assert reap(name) == []
     assert producer.push(trades(0, 1))
     producer.close()
-    assert [info.state for info in reap(name)] == ["stale"]
+    assert reap(name) == []  # it is still attached, if only to read
     attached.close()
+    assert [info.state for info in reap(name)] == ["stale"]
     segment.close()
 
 
@@ -218,7 +222,8 @@ def _write(path: Path, **fields: object) -> None:
         ({"boot_id": b"another"}, OtherBootError, "is from boot another"),
         ({"time_namespace": 1}, OtherTimeNamespaceError, "in time namespace 1, this process"),
         ({"layout_hash": np.zeros(32, np.uint8)}, OtherLayoutError, "does not fit its hash"),
-        ({"layout_bytes": 10}, OtherLayoutError, "cannot be read"),
+        ({"layout_bytes": 10}, OtherLayoutError, "does not fit its hash"),
+        ({"layout_bytes": 2**63}, OtherLayoutError, "does not fit its hash"),
     ],
 )
 def test_a_header_that_does_not_fit_is_refused_by_its_own_error(
@@ -257,6 +262,25 @@ def test_a_link_or_a_folder_of_that_name_is_not_followed(damaged: Path, name: st
     with pytest.raises(NotASegmentError, match="cannot be opened"):
         Segment.attach(name, run_id="x", directory=str(damaged.parent))
     assert [info.removable for info in list_segments(name, str(damaged.parent))] == [False]
+    damaged.rmdir()
+    os.mkfifo(damaged)
+    with pytest.raises(NotASegmentError, match="is not a regular file"):
+        Segment.attach(name, run_id="x", directory=str(damaged.parent))
+    assert [info.problem for info in list_segments(name, str(damaged.parent))] == [
+        "not a regular file"
+    ]
+    assert reap(name, str(damaged.parent)) == []
+
+
+def test_a_folder_that_does_not_exist_is_named(name: str, tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    for call in (
+        lambda: Segment.create(name, LAYOUT, directory=nowhere),
+        lambda: Segment.attach(name, directory=nowhere),
+        lambda: list_segments(name, nowhere),
+    ):
+        with pytest.raises(SegmentError, match="nowhere"):
+            call()
 
 
 def test_another_time_namespace_refuses_for_real(name: str) -> None:
@@ -410,3 +434,101 @@ def test_a_region_beyond_the_mapping_is_refused_not_dereferenced(name: str) -> N
 def test_process_start_names_a_process() -> None:
     assert host.process_start(os.getpid()) > 0
     assert host.process_start(2**22 + 1) == 0
+
+
+# What went wrong once.
+
+
+def test_a_creation_that_failed_does_not_remove_the_segment_that_was_in_its_way(name: str) -> None:
+    child = (
+        "import sys; from shm import *\n"
+        "try: Segment.create(sys.argv[1], Layout(WordsSpec('w', ('x',))), run_id='a')\n"
+        "except SegmentError as error: kept = error\n"
+    )
+    with Segment.create(name, LAYOUT, run_id="a") as segment:
+        done = subprocess.run(
+            [sys.executable, "-c", child, name], capture_output=True, text=True, check=True
+        )
+        assert done.stderr == ""
+        assert os.path.exists(segment.path)
+
+
+def test_a_segment_whose_name_was_taken_over_is_not_removed(name: str) -> None:
+    with Segment.create(name, LAYOUT, run_id="a") as first:
+        os.unlink(first.path)
+        with Segment.create(name, LAYOUT, run_id="a") as second:
+            first.close()
+            assert os.path.exists(second.path)
+
+
+def test_a_segment_lives_on_with_the_roles_that_were_taken_in_it(name: str) -> None:
+    child = (
+        "import sys; from shm import *\n"
+        "words = Segment.create(sys.argv[1], Layout(WordsSpec('w', ('x',)))).words('w')\n"
+        "words.store('x', 3)\n"
+        "print(list_segments(sys.argv[1])[0].state)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", child, name], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "running\n"
+    assert list_segments(name) == []
+
+
+@pytest.mark.parametrize("ending", ["pass", "segment.close()", "raise SystemExit(7)", "fork()"])
+def test_a_thread_that_still_waits_keeps_no_segment_in_place(name: str, ending: str) -> None:
+    child = (
+        "import os, sys, threading, time; from shm import *\n"
+        "def fork():\n"
+        "    if os.fork() == 0: sys.exit()\n"
+        "    os.wait()\n"
+        "segment = Segment.create(sys.argv[1], Layout(DoorbellSpec('d')))\n"
+        "doorbell = segment.doorbell('d', 'futex')\n"
+        "threading.Thread(target=doorbell.wait, daemon=True).start()\n"
+        "while not doorbell.sleeps: time.sleep(0.001)\n"
+        "try:\n"
+        f"    with segment: {ending}\n"
+        "except ClosedError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", child, name], capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.returncode == (7 if "SystemExit" in ending else 0)
+    # Told once, unless there is something worse to tell.
+    assert done.stdout.count("waits in it") == (0 if "SystemExit" in ending else 1)
+    assert list_segments(name) == []
+
+
+def test_a_segment_cannot_be_copied(name: str) -> None:
+    with Segment.create(name, LAYOUT) as segment:
+        for make in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="attach there by name and run_id"):
+                make(segment)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda segment: segment.producer([]),
+        lambda segment: segment.producer("market", object()),
+        lambda segment: segment.consumer("market", "ta"),
+        lambda segment: Segment.create(segment.name, None),  # type: ignore[arg-type]
+        lambda segment: Segment.create(segment.name, LAYOUT, run_id=""),
+    ],
+)
+def test_arguments_of_a_wrong_kind_are_refused_by_name(
+    name: str, call: Callable[[Segment], object]
+) -> None:
+    with Segment.create(name, LAYOUT) as segment, pytest.raises(ArgumentError):
+        call(segment)
+
+
+def test_a_doorbell_of_another_segment_is_refused(name: str) -> None:
+    layout = Layout(DoorbellSpec("d"), RingSpec("r", TRADE, 8, consumer_bell="d"))
+    with (
+        Segment.create(name, layout, run_id="a") as one,
+        Segment.create(name, layout, run_id="b") as other,
+        pytest.raises(ArgumentError, match="must be a doorbell of this segment"),
+    ):
+        one.consumer("r", other.doorbell("d"))

@@ -44,3 +44,16 @@ def test_a_segments_doorbells_are_the_affinity_map(name: str) -> None:
         with pytest.raises(StrategyError):
             segment.doorbell("a", STRATEGIES["spin"])
         segment.doorbell("a", WaitStrategy("own", 10, 10, Finally.SLEEP))
+
+
+def test_a_strategy_may_be_named_and_must_exist(name: str) -> None:
+    with Segment.create(name, Layout(DoorbellSpec("a"))) as segment:
+        segment.doorbell("a", "futex")
+        with pytest.raises(StrategyError, match="was 'sleep', must be one of spin, "):
+            segment.doorbell("a", "sleep")
+
+
+@pytest.mark.parametrize(("spins", "yields"), [(-1, 0), (2**32 - 1, 0), (0, 2**32 - 1)])
+def test_spins_and_yields_are_bounded(spins: int, yields: int) -> None:
+    with pytest.raises(StrategyError, match=r"must be in 0 \.\. 1000000"):
+        WaitStrategy("own", spins, yields, Finally.SLEEP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
 from shm import ArgumentError, ClosedError, Layout, Segment, WordsSpec
@@ -77,3 +78,30 @@ def test_no_addition_of_several_threads_is_lost(name: str) -> None:
         for thread in threads:
             thread.join()
         assert segment.words("control").load("n") == 40_000
+
+
+def test_names_that_are_no_plain_strings_are_refused_without_asking_them(
+    new_segment: NewSegment,
+) -> None:
+    segment = new_segment(WordsSpec("control", ("halt",)))
+
+    class Meddler(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            segment.close()
+            return True
+
+        __hash__ = str.__hash__
+
+    words = segment.words("control")
+    for name in (Meddler("x"), np.zeros(3), None, 3):
+        with pytest.raises(ArgumentError, match="words 'control' has no"):
+            words.load(name)  # type: ignore[arg-type]
+    assert not words.closed
+
+
+def test_numpys_integers_are_words(segment: Segment) -> None:
+    words = segment.words("control")
+    words.store("halt", np.uint64(MAX))  # type: ignore[arg-type]
+    assert words.fetch_add("halt", np.int8(1)) == MAX  # type: ignore[arg-type]

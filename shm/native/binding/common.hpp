@@ -46,9 +46,9 @@ inline std::int64_t nanoseconds(std::optional<double> seconds) {
 }
 
 inline std::uint64_t unsigned_word(nb::handle value, const std::string& what) {
-  const unsigned long long word = PyLong_Check(value.ptr())
-                                      ? PyLong_AsUnsignedLongLong(value.ptr())
-                                      : (PyErr_SetNone(PyExc_TypeError), ~0ull);
+  // Anything that is an integer, numpy's too.
+  const nb::object index = nb::steal(PyNumber_Index(value.ptr()));
+  const unsigned long long word = index.is_valid() ? PyLong_AsUnsignedLongLong(index.ptr()) : ~0ull;
   if (word == ~0ull && PyErr_Occurred()) {
     PyErr_Clear();
     fail("ArgumentError",
@@ -79,6 +79,7 @@ class Memory {
   void release() {
     if (start_ == nullptr) return;
     start_ = nullptr;
+    owner_.reset();
     PyBuffer_Release(&view_);
   }
 
@@ -87,9 +88,23 @@ class Memory {
     return reinterpret_cast<T*>(start_);
   }
 
-  /// What a numpy array over this memory keeps alive. Not the object that gave it out, which can be
-  /// closed while the array is still in use.
-  nb::object owner() const { return nb::borrow(view_.obj); }
+  /// What a numpy array over this memory keeps alive: not the role that gave it out, which can be
+  /// closed while the array is still in use, and not the mapping itself, which numpy would let the
+  /// array's user write to.
+  nb::object owner() {
+    if (!owner_.is_valid()) {
+      auto* export_ = new Py_buffer;
+      if (PyObject_GetBuffer(view_.obj, export_, PyBUF_WRITABLE) != 0) {
+        delete export_;
+        throw nb::python_error();
+      }
+      owner_ = nb::capsule(export_, [](void* held) noexcept {
+        PyBuffer_Release(static_cast<Py_buffer*>(held));
+        delete static_cast<Py_buffer*>(held);
+      });
+    }
+    return owner_;
+  }
 
   bool is_open() const { return start_ != nullptr; }
 
@@ -97,6 +112,7 @@ class Memory {
 
  private:
   Py_buffer view_;
+  nb::object owner_;
   unsigned char* start_ = nullptr;
 };
 
@@ -121,6 +137,9 @@ class Role {
       fail("ClosedError", name_ + " was used after it was closed");
   }
 
+  /// Closes it in the child of a fork, where the threads that waited do not exist.
+  void forget_waits() { waiting_ = 0; }
+
   /// A wait lets other threads run; none of them may take its memory away.
   void check_idle() const {
     if (waiting_ != 0)
@@ -140,6 +159,7 @@ class Role {
 
   const std::string& name() const { return name_; }
   const Memory& memory() const { return memory_; }
+  Memory& memory() { return memory_; }
   bool closed() const { return !memory_.is_open(); }
 
  private:
@@ -148,6 +168,15 @@ class Role {
   nb::object claim_;
   int waiting_ = 0;  // changed under the interpreter's lock only
 };
+
+/// A count of records, None for no limit.
+inline std::uint64_t count_or(std::optional<std::int64_t> count, std::uint64_t otherwise,
+                              const Role& role, const char* what) {
+  if (count && *count < 0)
+    fail("ArgumentError", role.name() + ": " + what + " was " + std::to_string(*count) +
+                              ", must be >= 0 or None");
+  return count ? static_cast<std::uint64_t>(*count) : otherwise;
+}
 
 /// The dtype of a region's records, and the checks that an array has it.
 class RecordType {
@@ -210,7 +239,7 @@ class RecordType {
   }
 
   /// `count` records where they lie, read-only.
-  nb::object view(const Memory& memory, const void* records, std::size_t count) const {
+  nb::object view(Memory& memory, const void* records, std::size_t count) const {
     npy_intp shape[] = {static_cast<npy_intp>(count)};
     Py_INCREF(dtype_.ptr());  // NewFromDescr takes it
     nb::object array = nb::steal(PyArray_NewFromDescr(&PyArray_Type, descr(), 1, shape, nullptr,
@@ -257,14 +286,21 @@ class Names {
   std::size_t size() const { return names_.size(); }
 
   std::size_t index(const std::string& region, nb::handle name) const {
+    // Interned strings nearly always, so identity decides. Only real strings are compared: a
+    // subclass could run code of its own, and close the region meanwhile.
     for (std::size_t i = 0; i < names_.size(); ++i)
-      if (PyTuple_GET_ITEM(names_.ptr(), static_cast<Py_ssize_t>(i)) == name.ptr()) return i;
-    for (std::size_t i = 0; i < names_.size(); ++i)
-      if (names_[i].equal(name)) return i;
+      if (at(i) == name.ptr()) return i;
+    if (PyUnicode_CheckExact(name.ptr()))
+      for (std::size_t i = 0; i < names_.size(); ++i)
+        if (PyUnicode_Compare(at(i), name.ptr()) == 0) return i;
     fail("ArgumentError", region + " has no " + representation(name) + ", only " + text(names_));
   }
 
  private:
+  PyObject* at(std::size_t i) const {
+    return PyTuple_GET_ITEM(names_.ptr(), static_cast<Py_ssize_t>(i));
+  }
+
   nb::tuple names_;
 };
 
@@ -281,6 +317,11 @@ template <class T>
 nb::class_<T> bind_role(nb::module_& module, const char* name) {
   return nb::class_<T>(module, name, nb::is_weak_referenceable())
       .def("close", [](T& self) { self.close(); })
+      .def("close_after_fork",
+           [](T& self) {
+             self.forget_waits();
+             self.close();
+           })
       .def_prop_ro("closed", [](const T& self) { return self.closed(); })
       .def_prop_ro("name", [](const T& self) { return self.name(); });
 }

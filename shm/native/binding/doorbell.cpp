@@ -33,7 +33,7 @@ void PyDoorbell::close() {
 void PyDoorbell::detach() {
   if (closed()) return;
   WaitSignals::remove(memory().as<DoorbellWords>());
-  sources_.clear();
+  sources_ = std::make_shared<Sources>();
 }
 
 bool PyDoorbell::arm() {
@@ -42,12 +42,13 @@ bool PyDoorbell::arm() {
     fail("ArgumentError", name() + " was declared without an eventfd (event_loop=True), so it "
                                    "cannot wake an event loop");
   Wake outcome;
-  return sleeper_.arm(DoorbellWords::kOnEventFd, [this] { return any_ready(); }, outcome);
+  return sleeper_.arm(DoorbellWords::kOnEventFd, [this] { return any_ready(*sources_); }, outcome);
 }
 
 void PyDoorbell::disarm() {
   check_open();
   sleeper_.disarm();
+  if (event_fd_ < 0) return;
   std::uint64_t count;
   // Non-blocking: nothing to read means that nobody rang.
   [[maybe_unused]] const ssize_t got = read(event_fd_, &count, sizeof count);

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "../doorbell.hpp"
+#include "../ring.hpp"
 #include "../signals.hpp"
 #include "common.hpp"
 
@@ -30,13 +32,9 @@ inline shm::Bell bell_or_none(nb::handle bell) {
   return bell.is_none() ? shm::Bell{} : nb::cast<PyBell&>(bell).bell();
 }
 
-/// A word that others raise, and what its reader has seen of it.
-struct Source {
-  const shm::Word* word;
-  const std::uint64_t* seen;
-  // seq_cst: the second half of the Dekker pair in doorbell.hpp.
-  bool ready() const { return word->load(std::memory_order_seq_cst) != *seen; }
-};
+/// The rings that a doorbell's owner waits for. Never changed, only replaced: a thread that waits
+/// keeps the list that it began with, and with it the consumers' positions.
+using Sources = std::vector<std::shared_ptr<const shm::RingConsumer>>;
 
 class PyDoorbell : public Role {
  public:
@@ -47,7 +45,7 @@ class PyDoorbell : public Role {
   void close();
 
   shm::Wake wait(std::optional<double> timeout) {
-    return wait_until([this] { return any_ready(); }, nanoseconds(timeout));
+    return wait_until([sources = sources_] { return any_ready(*sources); }, nanoseconds(timeout));
   }
 
   /// Waits for another condition than its sources, e.g. for room in a full ring.
@@ -59,22 +57,28 @@ class PyDoorbell : public Role {
   std::uint64_t sleeps() const;
   int event_fd() const { return event_fd_; }
 
-  void add(Source source) { sources_.push_back(source); }
-  void remove(const std::uint64_t* seen) {
-    std::erase_if(sources_, [seen](const Source& source) { return source.seen == seen; });
+  void add(std::shared_ptr<const shm::RingConsumer> source) {
+    auto sources = std::make_shared<Sources>(*sources_);
+    sources->push_back(std::move(source));
+    sources_ = std::move(sources);
+  }
+  void remove(const shm::RingConsumer* source) {
+    auto sources = std::make_shared<Sources>(*sources_);
+    std::erase_if(*sources, [source](const auto& each) { return each.get() == source; });
+    sources_ = std::move(sources);
   }
 
  private:
   // Destructors may run while a Python exception is on its way: no Python in here.
   void detach();
-  bool any_ready() const {
-    return std::ranges::any_of(sources_, [](const Source& source) { return source.ready(); });
+  static bool any_ready(const Sources& sources) {
+    return std::ranges::any_of(sources, [](const auto& each) { return each->has_unread(); });
   }
 
   shm::Sleeper sleeper_;
   shm::WaitStrategy how_;
   std::vector<int> signals_;
-  std::vector<Source> sources_;
+  std::shared_ptr<const Sources> sources_ = std::make_shared<Sources>();
   std::uint64_t signals_seen_ = shm::WaitSignals::seen();
   int event_fd_;
 };

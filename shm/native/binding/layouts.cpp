@@ -6,6 +6,7 @@
 #include "../observer.hpp"
 #include "../ring.hpp"
 #include "../segment.hpp"
+#include "../signals.hpp"
 #include "../table.hpp"
 #include "common.hpp"
 
@@ -66,6 +67,7 @@ void bind_layouts(nb::module_& module) {
   module.def("observer_bytes", &shm::ObserverHeader::bytes);
   module.def("table_bytes",
              static_cast<std::size_t (*)(std::uint64_t, std::uint64_t)>(&shm::TableHeader::bytes));
+  module.def("forget_other_threads", &shm::WaitSignals::forget_other_threads);
   module.def("publish_magic", &publish_magic);
   module.attr("MAGIC") = shm::kMagic;
   module.attr("FORMAT") = shm::kFormat;

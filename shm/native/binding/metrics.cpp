@@ -20,12 +20,12 @@ class PyCounters : public Role {
         names_(std::move(names)) {}
 
   void add(nb::handle counter, nb::handle n) {
-    Word& word = at(counter);
-    shm::add_single_writer(word, unsigned_word(n, name() + ": what was added"));
+    const std::uint64_t more = unsigned_word(n, name() + ": what was added");
+    shm::add_single_writer(at(counter), more);
   }
   void set(nb::handle counter, nb::handle value) {
-    Word& word = at(counter);
-    word.store(unsigned_word(value, name() + ": the value set"), std::memory_order_relaxed);
+    const std::uint64_t word = unsigned_word(value, name() + ": the value set");
+    at(counter).store(word, std::memory_order_relaxed);
   }
   std::vector<std::uint64_t> values() const {
     check_open();
@@ -37,8 +37,9 @@ class PyCounters : public Role {
 
  private:
   Word& at(nb::handle counter) {
+    const std::size_t index = names_.index(name(), counter);
     check_open();
-    return memory().as<Word>()[names_.index(name(), counter)];
+    return memory().as<Word>()[index];
   }
 
   Names names_;
@@ -53,8 +54,9 @@ class PyHistograms : public Role {
         names_(std::move(names)) {}
 
   HistogramWords* at(nb::handle histogram) const {
+    const std::size_t index = names_.index(name(), histogram);
     check_open();
-    return memory().as<HistogramWords>() + names_.index(name(), histogram);
+    return memory().as<HistogramWords>() + index;
   }
 
   /// (epoch, sum, low, high, counts as uint64 array); low is 2**64 - 1 while there is nothing.
@@ -93,7 +95,8 @@ class PyHistogramWriter : public PyHistograms {
   }
 
   void record(nb::handle histogram, nb::handle value) {
-    writer(histogram).record(unsigned_word(value, name() + ": the value recorded"));
+    const std::uint64_t word = unsigned_word(value, name() + ": the value recorded");
+    writer(histogram).record(word);
   }
 
   void record_many(nb::handle histogram, nb::handle values) {

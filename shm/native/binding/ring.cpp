@@ -42,6 +42,14 @@ class RingRole : public Role {
  protected:
   RingHeader* header_pointer() const { return header_; }
 
+  void check_sound(bool is_corrupt) const {
+    if (is_corrupt) [[unlikely]]
+      fail("CorruptRegionError", name() + ": the other end's position was found where it cannot be "
+                                          "(tail " + std::to_string(header_->tail.load()) +
+                                     ", head " + std::to_string(header_->head.load()) +
+                                     "); something has overwritten it, remove the segment");
+  }
+
  private:
   const RingHeader& header() const {
     check_open();
@@ -64,21 +72,23 @@ class PyProducer : public RingRole {
         doorbell_(doorbell_object_.is_none() ? nullptr
                                              : nb::cast<PyDoorbell*>(doorbell_object_)) {}
 
-  bool push(nb::handle record, double timeout) {
+  bool push(nb::handle record, std::optional<double> timeout) {
     check_open();
+    const std::int64_t patience = nanoseconds(timeout);
     const void* data = type().one(*this, record);
     if (ring_.push(data)) [[likely]]
       return true;
-    return timeout != 0 && blocked_push(data, 1, timeout) == 1;
+    return blocked_push(data, 1, patience) == 1;
   }
 
-  std::size_t push_many(nb::handle records, double timeout) {
+  std::size_t push_many(nb::handle records, std::optional<double> timeout) {
     check_open();
+    const std::int64_t patience = nanoseconds(timeout);
     std::size_t count;
     const auto* data = static_cast<const unsigned char*>(type().many(*this, records, count));
     const std::size_t pushed = ring_.push_many(data, count);
-    if (pushed == count || timeout == 0) return pushed;
-    return pushed + blocked_push(data + pushed * type().bytes(), count - pushed, timeout);
+    if (pushed == count) return pushed;
+    return pushed + blocked_push(data + pushed * type().bytes(), count - pushed, patience);
   }
 
   std::uint64_t published() const {
@@ -87,7 +97,7 @@ class PyProducer : public RingRole {
   }
 
  private:
-  std::size_t blocked_push(const void* records, std::size_t count, double timeout);
+  std::size_t blocked_push(const void* records, std::size_t count, std::int64_t timeout);
   bool wait_for_room(std::int64_t deadline);
 
   RingProducer ring_;
@@ -96,13 +106,17 @@ class PyProducer : public RingRole {
   PyDoorbell* doorbell_;
 };
 
-std::size_t PyProducer::blocked_push(const void* records, std::size_t count, double timeout) {
-  const std::int64_t deadline = shm::monotonic_ns() + nanoseconds(timeout);
+std::size_t PyProducer::blocked_push(const void* records, std::size_t count,
+                                     std::int64_t timeout) {
+  check_sound(ring_.is_corrupt());
+  if (timeout == 0) return 0;
+  const std::int64_t deadline = shm::monotonic_ns() + timeout;
   const auto* next = static_cast<const unsigned char*>(records);
   std::size_t pushed = 0;
   while (pushed < count && wait_for_room(deadline)) {
     check_open();  // a signal's handler may have closed it
     pushed += ring_.push_many(next + pushed * type().bytes(), count - pushed);
+    check_sound(ring_.is_corrupt());
   }
   return pushed;
 }
@@ -136,12 +150,12 @@ class PyConsumer : public RingRole {
              std::uint64_t capacity, nb::object claim, nb::object producer_bell,
              nb::object doorbell)
       : RingRole(std::move(name), mapping, offset, dtype, capacity, std::move(claim)),
-        ring_(header_pointer(), bell_or_none(producer_bell)),
+        ring_(std::make_shared<RingConsumer>(header_pointer(), bell_or_none(producer_bell))),
         bell_object_(std::move(producer_bell)),
         doorbell_object_(std::move(doorbell)),
         doorbell_(doorbell_object_.is_none() ? nullptr
                                              : nb::cast<PyDoorbell*>(doorbell_object_)) {
-    if (doorbell_ != nullptr) doorbell_->add({&header_pointer()->tail, ring_.seen()});
+    if (doorbell_ != nullptr) doorbell_->add(ring_);
   }
   ~PyConsumer() { detach(); }
 
@@ -154,54 +168,61 @@ class PyConsumer : public RingRole {
 
   bool pop(nb::handle record) {
     check_open();
-    return ring_.pop(type().one_output(*this, record));
+    const bool popped = ring_->pop(type().one_output(*this, record));
+    check_sound(ring_->is_corrupt());
+    return popped;
   }
 
   std::size_t drain(nb::handle records) {
     check_open();
     std::size_t count;
     void* data = type().output(*this, records, count);
-    return ring_.drain(data, count);
+    count = ring_->drain(data, count);
+    check_sound(ring_->is_corrupt());
+    return count;
   }
 
-  nb::object view(std::optional<std::size_t> limit) {
+  nb::object view(std::optional<std::int64_t> limit) {
     check_open();
-    std::size_t count = limit.value_or(std::numeric_limits<std::size_t>::max());
-    const unsigned char* records = ring_.view(count);
+    std::size_t count =
+        count_or(limit, std::numeric_limits<std::size_t>::max(), *this, "limit");
+    const unsigned char* records = ring_->view(count);
+    check_sound(ring_->is_corrupt());
     return type().view(memory(), records, count);
   }
 
-  void commit(std::optional<std::uint64_t> count) {
+  void commit(std::optional<std::int64_t> limit) {
     check_open();
-    const std::uint64_t pending = ring_.pending();
-    if (count.value_or(0) > pending)
-      fail("ArgumentError", name() + ": commit of " + std::to_string(*count) +
+    const std::uint64_t pending = ring_->pending();
+    const std::uint64_t count = count_or(limit, pending, *this, "count");
+    if (count > pending)
+      fail("ArgumentError", name() + ": commit of " + std::to_string(count) +
                                 " records, but only " + std::to_string(pending) +
                                 " were read and not committed");
-    ring_.commit(count.value_or(pending));
+    ring_->commit(count);
   }
 
   void rewind() {
     check_open();
-    ring_.rewind();
+    ring_->rewind();
   }
   std::uint64_t pending() const {
     check_open();
-    return ring_.pending();
+    return ring_->pending();
   }
   std::uint64_t committed() const {
     check_open();
-    return ring_.committed();
+    return ring_->committed();
   }
 
  private:
   // Destructors may run while a Python exception is on its way: no Python in here.
   void detach() {
-    if (doorbell_ != nullptr) doorbell_->remove(ring_.seen());
+    if (doorbell_ != nullptr) doorbell_->remove(ring_.get());
     doorbell_ = nullptr;
   }
 
-  RingConsumer ring_;
+  std::shared_ptr<RingConsumer> ring_;
   nb::object bell_object_;
   nb::object doorbell_object_;
   PyDoorbell* doorbell_;
@@ -225,8 +246,8 @@ nb::class_<T> bind_ring_role(nb::module_& module, const char* name) {
 
 void bind_ring(nb::module_& module) {
   bind_ring_role<PyProducer>(module, "Producer")
-      .def("push", &PyProducer::push, nb::arg("record").none(), nb::arg("timeout") = 0.0)
-      .def("push_many", &PyProducer::push_many, nb::arg("records").none(), nb::arg("timeout") = 0.0)
+      .def("push", &PyProducer::push, nb::arg("record").none(), nb::arg("timeout").none() = 0.0)
+      .def("push_many", &PyProducer::push_many, nb::arg("records").none(), nb::arg("timeout").none() = 0.0)
       .def_prop_ro("published", &PyProducer::published);
   bind_ring_role<PyConsumer>(module, "Consumer")
       .def("pop", &PyConsumer::pop, nb::arg("record").none())

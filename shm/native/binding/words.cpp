@@ -15,18 +15,27 @@ class PyWords : public Role {
         names_(std::move(names)) {}
 
   std::uint64_t load(nb::handle word) { return at(word).load(); }
-  void store(nb::handle word, nb::handle value) { at(word).store(number(value)); }
-  std::uint64_t fetch_add(nb::handle word, nb::handle n) { return at(word).fetch_add(number(n)); }
+  // The numbers first: turning an object into one may run code that closes this.
+  void store(nb::handle word, nb::handle value) {
+    const std::uint64_t desired = number(value);
+    at(word).store(desired);
+  }
+  std::uint64_t fetch_add(nb::handle word, nb::handle n) {
+    const std::uint64_t more = number(n);
+    return at(word).fetch_add(more);
+  }
   std::uint64_t compare_and_swap(nb::handle word, nb::handle expected, nb::handle desired) {
     std::uint64_t seen = number(expected);
-    at(word).compare_exchange_strong(seen, number(desired));
+    const std::uint64_t wanted = number(desired);
+    at(word).compare_exchange_strong(seen, wanted);
     return seen;
   }
 
  private:
   shm::Word& at(nb::handle word) {
+    const std::size_t index = names_.index(name(), word);
     check_open();
-    return memory().as<PaddedWord>()[names_.index(name(), word)].value;
+    return memory().as<PaddedWord>()[index].value;
   }
   std::uint64_t number(nb::handle value) const { return unsigned_word(value, name() + ": a value"); }
 
