@@ -7,6 +7,7 @@ happen, recorded in the segment and read from there by the parent, which takes n
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from shm import (
     RingSpec,
     Segment,
     WaitStrategy,
+    WordsSpec,
     choose,
 )
 
@@ -63,6 +65,7 @@ def layout(affinity: Mapping[str, tuple[int, ...]]) -> Layout:
         ),
         HistogramsSpec("source.latency", ("back", "round_trip")),
         HistogramsSpec("echo.latency", ("there",)),
+        WordsSpec("ready", ("echo",)),
     )
 
 
@@ -90,8 +93,9 @@ def run(
     rate: int,
     duration: float | None,
     report: Callable[[Progress], None],
+    every: float,
 ) -> Progress:
-    """Run it for `duration` seconds (None: until a signal); report four times a second.
+    """Run it for `duration` seconds (None: until a signal); report after 1 s and `every` so many.
 
     SIGINT, SIGTERM and SIGHUP end it in order; a second one ends its processes at once.
 
@@ -103,13 +107,16 @@ def run(
         try:
             for process in PROCESSES:
                 workers[process] = _start(process, segment, rate)
-            _wait_for_first_record(segment, workers, stop)
-            while not stop() and (duration is None or _progress(segment).seconds < duration):
+            start = _first_record(segment, workers, stop)
+            next_report = start + 1
+            end = math.inf if duration is None else start + duration
+            while not stop() and (now := time.monotonic()) < end:
                 _check_alive(workers)
-                progress = _progress(segment)
-                report(progress)
-                left = 0.25 if duration is None else duration - progress.seconds
-                time.sleep(max(0.0, min(0.25, left)))
+                # Seldom: this process has to borrow a core from the two that it watches.
+                if now >= next_report:
+                    report(_progress(segment))
+                    next_report += every
+                time.sleep(max(0.0, min(0.25, end - now, next_report - now)))
         finally:
             # The source first: it waits for what is still on its way.
             for worker in workers.values():
@@ -147,16 +154,17 @@ def _ended_by_signals(
             signal.signal(number, handler)
 
 
-def _wait_for_first_record(
+def _first_record(
     segment: Segment, workers: Mapping[str, subprocess.Popen[bytes]], stop: Callable[[], bool]
-) -> None:
-    """Wait until a record has made the round, which is when both processes are there."""
+) -> float:
+    """Wait until a record has made the round, so both processes are there; return the time."""
     give_up = time.monotonic() + START_LIMIT
     while not stop() and segment.counters("source.counters")["received"] == 0:
         _check_alive(workers)
         if time.monotonic() > give_up:
             raise DemoError(f"no record came back within {START_LIMIT:g} s of the start")
         time.sleep(0.01)
+    return time.monotonic()
 
 
 def _start(process: str, segment: Segment, rate: int) -> subprocess.Popen[bytes]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -77,32 +76,29 @@ def command(config_file: Path | None, duration: float | None, rate: int, as_json
                     rate,
                     duration,
                     lambda now: live.update(_table(now), refresh=True),
+                    every=0.5,
                 )
         else:
-            progress = demo.run(config.name, cpus, rate, duration, _lines(console))
+            progress = demo.run(
+                config.name,
+                cpus,
+                rate,
+                duration,
+                lambda now: console.print(_line(now), highlight=False),
+                every=5.0,
+            )
         if as_json:
             click.echo(json.dumps(_to_json(progress)))
         else:
             console.print(_table(progress))
 
 
-def _lines(console: Console) -> Callable[[demo.Progress], None]:
-    """Return a report that prints a line after 1 s and every 5, for output that is no terminal."""
-    next_line = time.monotonic() + 1
-
-    def report(progress: demo.Progress) -> None:
-        nonlocal next_line
-        if time.monotonic() < next_line:
-            return
-        next_line += 5
-        trip = progress.latency["round_trip"]
-        console.print(
-            f"{progress.seconds:6.1f} s  {progress.received:,} of {progress.sent:,} back, "
-            f"round trip p50 {_microseconds(trip, 50)} us, p99 {_microseconds(trip, 99)} us",
-            highlight=False,
-        )
-
-    return report
+def _line(progress: demo.Progress) -> str:
+    trip = progress.latency["round_trip"]
+    return (
+        f"{progress.seconds:6.1f} s  {progress.received:,} of {progress.sent:,} back, "
+        f"round trip p50 {_microseconds(trip, 50)} us, p99 {_microseconds(trip, 99)} us"
+    )
 
 
 def _table(progress: demo.Progress) -> Table:

@@ -78,8 +78,8 @@ class Choice {
 /// test would otherwise hang.
 class Patience {
  public:
-  explicit Patience(const char* where, std::int64_t seconds = 60)
-      : where_(where), deadline_(shm::monotonic_ns() + seconds * 1'000'000'000) {}
+  explicit Patience(const char* where)
+      : where_(where), deadline_(shm::monotonic_ns() + kSeconds * 1'000'000'000) {}
 
   void rest() {
     sched_yield();
@@ -89,6 +89,8 @@ class Patience {
   }
 
  private:
+  static constexpr std::int64_t kSeconds = 200;  // the machine may be slow, and busy with others
+
   const char* where_;
   std::int64_t deadline_;
 };

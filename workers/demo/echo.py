@@ -19,6 +19,8 @@ def echo(segment: Segment, stop: Callable[[], bool]) -> None:
     latency = segment.histograms_writer("echo.latency")
     record = np.zeros(1, MESSAGE)
     words = record.view("<u8")
+    segment.words("ready").store("echo", 1)
+    segment.bell("source").ring()
     while not stop():
         if not there.pop(record):
             doorbell.wait()

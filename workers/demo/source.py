@@ -24,6 +24,9 @@ def source(segment: Segment, rate: int, stop: Callable[[], bool]) -> None:
     latency = segment.histograms_writer("source.latency")
     request, reply = np.zeros(1, MESSAGE), np.zeros(1, MESSAGE)
     request_words, reply_words = request.view("<u8"), reply.view("<u8")
+    ready = segment.words("ready")
+    while not ready.load("echo") and not stop():
+        doorbell.wait(0.01)
     interval = 1_000_000_000 / rate
     start = time.monotonic_ns()
     counters.set("started_ns", start)
