@@ -16,11 +16,17 @@ help:  #-- List the targets
 	@sed -nE 's/^([a-z]+):[^#]*#-- (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
 		while IFS="$$(printf '\t')" read -r name text; do printf '  make %-6s %s\n' "$$name" "$$text"; done
 
+# `make run ARGS=--duration 15`, without its quotes, leaves a goal "15" that nobody meant as one.
+ifneq (,$(filter run test bench,$(MAKECMDGOALS)))
+STRAY := $(filter-out help run test lint bench clean tools .venv/%,$(MAKECMDGOALS))
+$(STRAY): ; @:
+endif
+
 run: $(VENV)/.built  #-- Build, then run; ARGS="--duration 15" ends it after 15 seconds
-	@$(BIN)/bot4 demo $(ARGS)
+	@$(BIN)/bot4 demo $(ARGS) $(STRAY)
 
 test: $(VENV)/.dev  #-- All tests, with the coverage gates; ARGS="-k name" selects
-	$(BIN)/pytest $(or $(ARGS),--numprocesses auto --cov)
+	$(BIN)/pytest $(or $(strip $(ARGS) $(STRAY)),--numprocesses auto --cov)
 
 lint: $(VENV)/.dev  #-- ruff and mypy --strict
 	$(BIN)/ruff check
@@ -28,7 +34,7 @@ lint: $(VENV)/.dev  #-- ruff and mypy --strict
 	$(BIN)/mypy
 
 bench: $(VENV)/.perf  #-- Measure against peers; ARGS="--quick" for a first impression
-	$(BIN)/python perf/ipc.py $(ARGS)
+	$(BIN)/python perf/ipc.py $(ARGS) $(STRAY)
 
 clean:  #-- Remove what was built
 	rm -rf $(VENV) build .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -76,3 +76,11 @@ def test_help_lists_every_target() -> None:
     assert done.returncode == 0
     for target in ("run", "test", "lint", "bench", "clean"):
         assert f"make {target}" in done.stdout
+
+
+def test_arguments_whose_quotes_were_lost_still_belong_to_the_command() -> None:
+    for words in (["ARGS=--duration 15"], ["ARGS=--duration", "15"]):
+        done = make("--dry-run", "run", *words)
+        assert done.returncode == 0, done.stderr
+        assert "bot4 demo --duration 15" in done.stdout
+    assert make("--dry-run", "no-such-target").returncode == 2
