@@ -109,8 +109,8 @@ class RingProducer {
     return tail_ - ring_->head.load(std::memory_order_seq_cst) < capacity_;
   }
 
-  /// True once the other side's position has been found where it cannot be. Whoever wrote that
-  /// may have written anywhere; nothing is copied any more.
+  /// True once the other side's position has been found where it cannot be; nothing was copied
+  /// then. Whoever wrote that may have written anywhere, so the ring is not to be used any more.
   bool is_corrupt() const { return corrupt_; }
 
   std::size_t record_bytes() const { return record_bytes_; }
@@ -225,7 +225,8 @@ class RingConsumer {
   std::uint64_t refreshed_unread() {
     // Acquire: the records up to this sequence were written before it.
     tail_seen_ = ring_->tail.load(std::memory_order_acquire);
-    if (tail_seen_ - committed_ > capacity_) {
+    // Against what was read, not only what was committed: a tail between the two is as wrong.
+    if (tail_seen_ - read_ > capacity_ - pending()) {
       corrupt_ = true;
       tail_seen_ = read_;
     }

@@ -374,10 +374,29 @@ void a_position_that_cannot_be_stops_every_copy() {
   CHECK(consumer.is_corrupt());
 }
 
+/// Between what was committed and what was read: behind the reader, though not behind the head.
+void a_tail_that_went_back_stops_every_copy() {
+  const Ring ring(kCapacity, sizeof(Record));
+  RingProducer producer(ring.get());
+  RingConsumer consumer(ring.get());
+  push_samples(producer, 5);
+  Record record;
+  for (int i = 0; i < 4; ++i) CHECK(consumer.pop(&record));
+  ring->tail.store(2);
+  std::vector<Record> records(8 * kCapacity);
+  CHECK(consumer.drain(records.data(), records.size()) == 0);
+  CHECK(consumer.is_corrupt());
+  std::size_t count = records.size();
+  consumer.view(count);
+  CHECK(count == 0, count);
+  CHECK(!consumer.pop(&record));
+}
+
 }  // namespace
 
 int main() {
   a_position_that_cannot_be_stops_every_copy();
+  a_tail_that_went_back_stops_every_copy();
   a_new_ring_is_empty_and_sound();
   records_come_out_as_they_went_in();
   bursts_cross_the_end_of_the_ring();
