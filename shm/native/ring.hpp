@@ -20,7 +20,7 @@ struct RingHeader {
   // The producer's line.
   alignas(kCacheLine) Word tail;  // records published
   Word high_water;                // the largest depth a push has led to
-  Word refused;                   // pushes that found it full
+  Word refused;                   // pushes that found no room for all of their records
   // The consumer's line.
   alignas(kCacheLine) Word head;  // records committed
   // Cores fetch lines in pairs: the first slot must not come with the consumer's.

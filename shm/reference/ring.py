@@ -96,7 +96,7 @@ class _RingRole(Role):
 
     @property
     def refused(self) -> int:
-        """Pushes that found it full."""
+        """Pushes that found no room for all of their records."""
         return int(self._header["refused"])
 
 
