@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-NATIVE := $(wildcard shm/native/*.hpp shm/native/binding/*)
+NATIVE := $(wildcard */native/*.hpp */native/binding/* */binding/* */*/native/*.hpp)
 # pip's view of what the build needs, so that pyproject.toml stays the only list of it.
 BUILD_REQUIRES = $(BIN)/python -c 'import tomllib; \
 	print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'

@@ -1,4 +1,4 @@
-"""Shared memory that several processes can trust: rings, tables, doorbells, metrics, words.
+"""Shared memory that several processes can trust: rings, tables, cells, doorbells, metrics.
 
 A segment is declared as a `Layout` of named regions, created once and attached by others::
 
@@ -22,6 +22,7 @@ from shm.errors import (
     OtherBootError,
     OtherLayoutError,
     OtherTimeNamespaceError,
+    OvertakenError,
     RecordError,
     RoleTakenError,
     SegmentError,
@@ -32,6 +33,8 @@ from shm.errors import (
 )
 from shm.histogram import Histogram
 from shm.layout import (
+    BlobSpec,
+    CellsSpec,
     CountersSpec,
     DoorbellSpec,
     HistogramsSpec,
@@ -48,6 +51,8 @@ from shm.waiting import STRATEGIES, Finally, WaitStrategy, choose
 __all__ = [
     "STRATEGIES",
     "ArgumentError",
+    "BlobSpec",
+    "CellsSpec",
     "ClosedError",
     "CorruptRegionError",
     "CountersSpec",
@@ -63,6 +68,7 @@ __all__ = [
     "OtherBootError",
     "OtherLayoutError",
     "OtherTimeNamespaceError",
+    "OvertakenError",
     "RecordError",
     "RingSpec",
     "RoleTakenError",

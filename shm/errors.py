@@ -30,6 +30,10 @@ class RoleTakenError(ShmError):
     """Another live process, or this one, holds a role that only one may have."""
 
 
+class OvertakenError(ShmError):
+    """A writer has gone on beyond the step that was asked for, and overwritten it."""
+
+
 class StrategyError(ShmError, ValueError):
     """A wait strategy that the affinity map makes harmful."""
 

@@ -22,6 +22,7 @@ from shm.errors import LayoutError
 
 MAX_CAPACITY = 1 << 32
 MAX_ROWS = 1 << 24  # each row has a lock byte of its own
+MAX_BLOB = 1 << 30
 PAGE = 4096
 
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
@@ -117,7 +118,7 @@ class RingSpec:
         return tuple(bell for bell in (self.consumer_bell, self.producer_bell) if bell is not None)
 
     @property
-    def size(self) -> int:
+    def region_bytes(self) -> int:
         """The size of the region."""
         return _native.ring_bytes(self.capacity, self.dtype.itemsize)
 
@@ -143,7 +144,7 @@ class ObserverSpec:
         object.__setattr__(self, "capacity", int(self.capacity))
 
     @property
-    def size(self) -> int:
+    def region_bytes(self) -> int:
         """The size of the region."""
         return _native.observer_bytes(self.capacity, self.dtype.itemsize)
 
@@ -169,13 +170,62 @@ class TableSpec:
         object.__setattr__(self, "rows", int(self.rows))
 
     @property
-    def size(self) -> int:
+    def region_bytes(self) -> int:
         """The size of the region."""
         return _native.table_bytes(self.rows, self.dtype.itemsize)
 
     def header(self) -> np.ndarray[Any, np.dtype[np.void]]:
         """Return what the region begins with when it is new."""
         return _header("TableHeader", rows=self.rows, record_bytes=self.dtype.itemsize)
+
+
+@dataclass(frozen=True, slots=True)
+class CellsSpec:
+    """`count` records with one writer, whose changes become current together, by a commit."""
+
+    kind: ClassVar[str] = "cells"
+    name: str
+    dtype: np.dtype[np.void]
+    count: int
+    bells: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+        _check_dtype(self.kind, self.name, self.dtype)
+        _check_integer(f"count of {self.kind} {self.name!r}", self.count, 1, MAX_ROWS)
+        object.__setattr__(self, "count", int(self.count))
+
+    @property
+    def region_bytes(self) -> int:
+        """The size of the region."""
+        return _native.cells_bytes(self.count, self.dtype.itemsize)
+
+    def header(self) -> np.ndarray[Any, np.dtype[np.void]]:
+        """Return what the region begins with when it is new."""
+        return _header("CellsHeader", count=self.count, record_bytes=self.dtype.itemsize)
+
+
+@dataclass(frozen=True, slots=True)
+class BlobSpec:
+    """Up to `size` bytes, given when the segment is created and never changed."""
+
+    kind: ClassVar[str] = "blob"
+    name: str
+    size: int
+    bells: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+        _check_integer(f"size of {self.kind} {self.name!r}", self.size, 1, MAX_BLOB)
+        object.__setattr__(self, "size", int(self.size))
+
+    @property
+    def region_bytes(self) -> int:
+        """The size of the region: a word says how many of the bytes there are."""
+        return 8 + self.size
+
+    def header(self) -> None:
+        """Zero memory is a blob of no bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +253,7 @@ class DoorbellSpec:
             _check_integer(f"a CPU of {self.kind} {self.name!r}", cpu, 0, 1 << 16)
 
     @property
-    def size(self) -> int:
+    def region_bytes(self) -> int:
         """The size of the region."""
         return structure("DoorbellWords").itemsize
 
@@ -231,7 +281,7 @@ class _NamedSpec:
         _check_names(self.kind, self.name, self.names)
 
     @property
-    def size(self) -> int:
+    def region_bytes(self) -> int:
         """The size of the region."""
         return len(self.names) * structure(self.element).itemsize
 
@@ -246,7 +296,7 @@ class CountersSpec(_NamedSpec):
     kind = "counters"
 
     @property
-    def size(self) -> int:
+    def region_bytes(self) -> int:
         """The size of the region: one writer, so they may share cache lines."""
         return len(self.names) * 8
 
@@ -268,7 +318,15 @@ class WordsSpec(_NamedSpec):
 
 
 RegionSpec = (
-    RingSpec | ObserverSpec | TableSpec | DoorbellSpec | CountersSpec | HistogramsSpec | WordsSpec
+    RingSpec
+    | ObserverSpec
+    | TableSpec
+    | CellsSpec
+    | BlobSpec
+    | DoorbellSpec
+    | CountersSpec
+    | HistogramsSpec
+    | WordsSpec
 )
 
 _KINDS: Mapping[str, Any] = {
@@ -277,6 +335,8 @@ _KINDS: Mapping[str, Any] = {
         RingSpec,
         ObserverSpec,
         TableSpec,
+        CellsSpec,
+        BlobSpec,
         DoorbellSpec,
         CountersSpec,
         HistogramsSpec,
@@ -332,7 +392,7 @@ class Layout:
         for index, spec in enumerate(specs):
             regions[spec.name] = Region(index, offset, spec)
             # Two lines apart: cores fetch cache lines in pairs.
-            offset = _round_up(offset + spec.size, 2 * _native.CACHE_LINE)
+            offset = _round_up(offset + spec.region_bytes, 2 * _native.CACHE_LINE)
         object.__setattr__(self, "regions", regions)
         object.__setattr__(self, "description", description)
         object.__setattr__(self, "digest", hashlib.sha256(description).digest())

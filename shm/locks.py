@@ -31,6 +31,11 @@ def role_byte(region: int, role: int) -> int:
     return _ROLES + region * _REGION + role
 
 
+def role_of(byte: int) -> tuple[int, int]:
+    """Return which region and which role of it, both by index, a byte stands for."""
+    return divmod(byte - _ROLES, _REGION)
+
+
 class Claim:
     """A lock on some bytes, held until `release` or the end of the process."""
 
@@ -78,6 +83,13 @@ def is_claimed(fd: int, first: int, count: int = 1) -> bool:
     answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, first, count))
     held: int = _FLOCK.unpack(answer)[0]
     return held != fcntl.F_UNLCK
+
+
+def held_role(fd: int) -> tuple[int, int] | None:
+    """Return a role (see `role_of`) that somebody holds, through another open of the file."""
+    answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, _ROLES, 0))
+    held, _, start, _, _ = _FLOCK.unpack(answer)
+    return None if held == fcntl.F_UNLCK else role_of(max(start, _ROLES))
 
 
 def _flock(kind: int, first: int, count: int) -> bytes:

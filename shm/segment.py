@@ -11,20 +11,24 @@ from __future__ import annotations
 import atexit
 import contextlib
 import mmap
+import operator
 import os
 import secrets
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
 import numpy as np
 
 from shm import _native, waiting
-from shm.errors import ArgumentError, ClosedError, OtherLayoutError
+from shm.adoption import take_over
+from shm.errors import ArgumentError, ClosedError, OvertakenError
 from shm.histogram import Histogram
 from shm.layout import (
+    BlobSpec,
+    CellsSpec,
     CountersSpec,
     DoorbellSpec,
     HistogramsSpec,
@@ -40,14 +44,14 @@ from shm.locks import ATTACHED, OWNER, Claim, is_claimed, role_byte
 from shm.segment_file import (
     DIRECTORY,
     PREFIX,
-    check_clock,
+    check_blobs,
     check_name,
-    find,
     give_name,
     new_file,
-    open_checked,
-    read_layout,
+    open_segment,
+    read_blob,
     reserve,
+    write_creator,
     write_headers,
 )
 from shm.waiting import WaitStrategy
@@ -61,9 +65,9 @@ _PRODUCER, _CONSUMER = 0, 1
 class Segment:
     """A mapped segment, and the roles that this process has in it.
 
-    Made by `create` or `attach`, to be used in a ``with`` statement or ended with `close`. Roles
-    are taken with `producer`, `consumer` and so on; each belongs to one process at a time and is
-    given back when it is closed, when the segment is, or when the process dies. A fork inherits
+    Made by `create`, `attach` or `adopt`, to be used in a ``with`` statement or ended with `close`.
+    Roles are taken with `producer`, `consumer` and so on; each belongs to one process at a time and
+    is given back when it is closed, when the segment is, or when the process dies. A fork inherits
     none of them: in the child the segment and its roles are closed.
     """
 
@@ -76,12 +80,13 @@ class Segment:
         event_fds: dict[str, int],
         engine: ModuleType,
     ) -> None:
-        """Not to be called: see `create` and `attach`."""
+        """Not to be called: see `create`, `attach` and `adopt`."""
         self.path = path
         self.layout = layout
         self.event_fds = event_fds
         self._fd = fd
         self._owner = owner
+        self._disowned = False
         self._engine: Any = engine
         # Prefaulted, so that no page fault comes in the middle of trading.
         self._mapping: mmap.mmap | None = mmap.mmap(
@@ -97,16 +102,18 @@ class Segment:
         layout: Layout,
         *,
         run_id: str | None = None,
+        blobs: Mapping[str, bytes] | None = None,
         directory: str = DIRECTORY,
         engine: ModuleType = _native,
     ) -> Self:
-        """Make a new segment for the deployment `name`, all zero but for its headers.
+        """Make a new segment for the deployment `name`, all zero but for its headers and blobs.
 
-        `run_id` defaults to one that is new; `engine` is the native implementation or
-        `shm.reference`, its slow equal.
+        `run_id` defaults to one that is new; `blobs` are the contents of the layout's blobs, empty
+        where none are given; `engine` is the native implementation or `shm.reference`, its slow
+        equal.
 
         Raises:
-            ArgumentError: a name that cannot be part of a file name.
+            ArgumentError: a name that cannot be part of a file name, or a blob that has no place.
             NoSpaceError: `directory` has no room for it.
             SegmentError: there is one of that name and run already.
         """
@@ -116,6 +123,8 @@ class Segment:
         if run_id is None:
             run_id = f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}"
         check_name("run_id", run_id)
+        blobs = blobs or {}
+        check_blobs(layout, blobs)
         path = f"{directory}/{PREFIX}.{name}.{run_id}"
         fd = new_file(directory)
         owner = None
@@ -123,20 +132,14 @@ class Segment:
         try:
             reserve(fd, layout, path)
             owner = Claim(fd, OWNER, 1, path)
-            for region in layout.regions.values():
-                if isinstance(region.spec, DoorbellSpec) and region.spec.event_loop:
-                    event_fds[region.spec.name] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            _open_event_fds(layout, event_fds)
             segment = cls(fd, path, layout, owner, event_fds, engine)
             assert segment._mapping is not None
-            write_headers(segment._mapping, layout, run_id)
+            write_headers(segment._mapping, layout, run_id, blobs)
             give_name(fd, path)
             _segments.add(segment)
         except BaseException:
-            os.close(fd)
-            if owner is not None:
-                owner.release()
-            for event_fd in event_fds.values():
-                os.close(event_fd)
+            _abandon(fd, owner, event_fds)
             raise
         return segment
 
@@ -161,26 +164,54 @@ class Segment:
             NotASegmentError, TruncatedError, OtherLayoutError, OtherBootError,
             OtherTimeNamespaceError: it is not one that this process can share.
         """
-        check_name("name", name)
-        path = find(name, run_id, directory)
-        fd = open_checked(path)
+        fd, path, layout = open_segment(name, layout, run_id, directory)
         try:
-            check_clock(fd, path)
-            found = read_layout(fd, path)
-            if layout is not None and found != layout:
-                raise OtherLayoutError(
-                    f"{path} has another layout: {', '.join(layout.differences(found))} differ; "
-                    "start both sides from the same configuration and version"
-                )
-            # The caller's own, if there is one: its dtypes are the very objects that the caller's
-            # arrays have.
-            segment = cls(fd, path, layout or found, None, dict(event_fds or {}), engine)
+            segment = cls(fd, path, layout, None, dict(event_fds or {}), engine)
             segment._attached = Claim(fd, ATTACHED, 1, path, shared=True)
             _segments.add(segment)
-            return segment
         except BaseException:
             os.close(fd)
             raise
+        return segment
+
+    @classmethod
+    def adopt(
+        cls,
+        name: str,
+        layout: Layout | None = None,
+        *,
+        run_id: str | None = None,
+        timeout: float = 5.0,
+        directory: str = DIRECTORY,
+        engine: ModuleType = _native,
+    ) -> Self:
+        """Take over the segment of a creator that was killed, with all that is in it.
+
+        This process is its owner then, as if it had created it: it removes it when it ends, and has
+        new `event_fds` to hand on. `layout` and `run_id` are as for `attach`. Others may still be
+        attached, but nobody may have a role: those of processes that are dying are waited for, up
+        to `timeout` seconds.
+
+        Raises:
+            RoleTakenError: its owner lives, another process adopts it, or a role is still held.
+            SegmentNotFoundError, ...: as for `attach`.
+        """
+        if not timeout >= 0:
+            raise ArgumentError(f"timeout was {timeout} s, must be >= 0")
+        fd, path, layout = open_segment(name, layout, run_id, directory)
+        owner = None
+        event_fds: dict[str, int] = {}
+        try:
+            owner = take_over(fd, path, layout, timeout)
+            _open_event_fds(layout, event_fds)
+            segment = cls(fd, path, layout, owner, event_fds, engine)
+            assert segment._mapping is not None
+            write_creator(segment._mapping)
+            _segments.add(segment)
+        except BaseException:
+            _abandon(fd, owner, event_fds)
+            raise
+        return segment
 
     # Roles, in the order of the package's table of contents.
 
@@ -214,6 +245,14 @@ class Segment:
         return self._role(
             _native.Consumer, region, spec.dtype, spec.capacity, claim, bell, doorbell
         )
+
+    def ring_follower(self, ring: str, *, from_oldest: bool = False) -> _native.RingFollower:
+        """Read a ring without consuming it, from what comes next or from the oldest it still has.
+
+        Anybody may, and nobody waits for them.
+        """
+        region, spec = self._region(ring, RingSpec)
+        return self._role(_native.RingFollower, region, spec.dtype, spec.capacity, from_oldest)
 
     def depth(self, ring: str) -> int:
         """Return how many records a ring holds that were not committed."""
@@ -279,6 +318,43 @@ class Segment:
             ]
         finally:
             reader.close()
+
+    def cells_writer(self, cells: str, committed: int) -> _native.CellsWriter:
+        """Become the writer of a group of cells, as of the last step that was committed.
+
+        Raises:
+            RoleTakenError: it has a writer.
+        """
+        region, spec = self._region(cells, CellsSpec)
+        step = _check_step(committed)
+        claim = self._claim(region, _PRODUCER, "writer")
+        return self._role(_native.CellsWriter, region, spec.dtype, spec.count, step, claim)
+
+    def cells(self, cells: str, committed: int) -> np.ndarray[Any, np.dtype[np.void]]:
+        """Return a copy of a group of cells, as of the last step that was committed.
+
+        Raises:
+            OvertakenError: more was committed since; read the commit word anew.
+        """
+        region, spec = self._region(cells, CellsSpec)
+        reader = self._role(_native.CellsReader, region, spec.dtype, spec.count)
+        try:
+            records = np.zeros(spec.count, spec.dtype)
+            if not reader.read(committed, records):
+                raise OvertakenError(
+                    f"cells {cells!r} were copied as of step {committed}, and their writer is "
+                    "beyond it; read the commit word anew, and repeat"
+                )
+            return records
+        finally:
+            reader.close()
+
+    def blob(self, blob: str) -> bytes:
+        """Return the bytes that a blob was given when the segment was created."""
+        region, _ = self._region(blob, BlobSpec)
+        self._open_fd()
+        assert self._mapping is not None
+        return read_blob(self._mapping, region)
 
     def doorbell(
         self,
@@ -378,6 +454,10 @@ class Segment:
         """Return whether its creator still has it, in this process or another."""
         return self._owner is not None or is_claimed(self._open_fd(), OWNER)
 
+    def disown(self) -> None:
+        """Leave the segment in place when it is closed, for somebody to adopt."""
+        self._disowned = True
+
     def unlink(self) -> None:
         """Remove the name, if it is still this segment's; those who have it mapped keep it."""
         with contextlib.suppress(FileNotFoundError):
@@ -412,7 +492,7 @@ class Segment:
         try:
             self.close_roles()
         finally:
-            if self._owner is not None:
+            if self._owner is not None and not self._disowned:
                 # Before the lock is given back, or a reaper could get in between.
                 self.unlink()
             self._let_go()
@@ -525,6 +605,32 @@ class Segment:
         if self._mapping is None:
             raise ClosedError(f"{self.path} was used after it was closed")
         return self._fd
+
+
+def _open_event_fds(layout: Layout, event_fds: dict[str, int]) -> None:
+    for region in layout.regions.values():
+        if isinstance(region.spec, DoorbellSpec) and region.spec.event_loop:
+            event_fds[region.spec.name] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+
+def _abandon(fd: int, owner: Claim | None, event_fds: dict[str, int]) -> None:
+    os.close(fd)
+    if owner is not None:
+        owner.release()
+    for event_fd in event_fds.values():
+        os.close(event_fd)
+
+
+def _check_step(committed: object) -> int:
+    try:
+        step = operator.index(committed)  # type: ignore[arg-type]  # that is the check
+    except TypeError:
+        step = -1
+    if not 0 <= step < (1 << 64) - 1:
+        raise ArgumentError(
+            f"committed was {committed!r}, must be a step, an integer in 0 .. 2**64 - 2"
+        )
+    return step
 
 
 # Until they are closed: a segment that is dropped, as in `Segment.create(...).producer(...)`, lives

@@ -8,13 +8,16 @@ import os
 import re
 import shutil
 import stat
+import struct
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
 from shm import _native, host
 from shm.errors import (
     ArgumentError,
+    CorruptRegionError,
     LayoutError,
     NoSpaceError,
     NotASegmentError,
@@ -25,11 +28,12 @@ from shm.errors import (
     SegmentNotFoundError,
     TruncatedError,
 )
-from shm.layout import Layout, structure
+from shm.layout import BlobSpec, Layout, Region, structure
 
 DIRECTORY = "/dev/shm"
 PREFIX = "bot4"
 
+_BLOB_LENGTH = struct.Struct("<Q")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -83,7 +87,34 @@ def give_name(fd: int, path: str) -> None:
         os.close(descriptors)
 
 
-def write_headers(mapping: mmap.mmap, layout: Layout, run_id: str) -> None:
+def check_blobs(layout: Layout, blobs: Mapping[str, bytes]) -> None:
+    """Check that there is a region for each blob, with room for it.
+
+    Raises:
+        ArgumentError: there is none, or it is too small.
+    """
+    sizes = {
+        spec.name: spec.size
+        for spec in (region.spec for region in layout.regions.values())
+        if isinstance(spec, BlobSpec)
+    }
+    for name, blob in blobs.items():
+        if name not in sizes:
+            raise ArgumentError(
+                f"the layout has no blob named {name!r}, only {', '.join(sizes) or 'none'}"
+            )
+        if not isinstance(blob, bytes):
+            raise ArgumentError(f"blob {name!r} was of type {type(blob).__name__}, must be bytes")
+        if len(blob) > sizes[name]:
+            raise ArgumentError(
+                f"blob {name!r} was {len(blob)} bytes long, must be at most {sizes[name]}; declare "
+                "a larger one in the layout"
+            )
+
+
+def write_headers(
+    mapping: mmap.mmap, layout: Layout, run_id: str, blobs: Mapping[str, bytes]
+) -> None:
     """Write everything that a new segment begins with; the word that makes it valid comes last."""
     header = np.frombuffer(mapping, structure("SegmentHeader"), 1)
     header["format"] = _native.FORMAT
@@ -93,8 +124,7 @@ def write_headers(mapping: mmap.mmap, layout: Layout, run_id: str) -> None:
     header["run_id"] = run_id.encode()
     header["boot_id"] = host.boot_id().encode()
     header["time_namespace"] = host.time_namespace()
-    header["creator_pid"] = os.getpid()
-    header["creator_start"] = host.process_start(os.getpid())
+    write_creator(mapping)
     header["created_ns"] = time.monotonic_ns()
     start = header.dtype.itemsize
     mapping[start : start + len(layout.description)] = layout.description
@@ -103,7 +133,34 @@ def write_headers(mapping: mmap.mmap, layout: Layout, run_id: str) -> None:
         if beginning is not None:
             data = beginning.tobytes()
             mapping[region.offset : region.offset + len(data)] = data
+    for name, blob in blobs.items():
+        data = _BLOB_LENGTH.pack(len(blob)) + blob
+        offset = layout.regions[name].offset
+        mapping[offset : offset + len(data)] = data
     _native.publish_magic(mapping)
+
+
+def write_creator(mapping: mmap.mmap) -> None:
+    """Write that this process owns the segment."""
+    header = np.frombuffer(mapping, structure("SegmentHeader"), 1)
+    header["creator_pid"] = os.getpid()
+    header["creator_start"] = host.process_start(os.getpid())
+
+
+def read_blob(mapping: mmap.mmap, region: Region) -> bytes:
+    """Return a blob's bytes.
+
+    Raises:
+        CorruptRegionError: it says that it is longer than its region.
+    """
+    (length,) = _BLOB_LENGTH.unpack_from(mapping, region.offset)
+    start = region.offset + _BLOB_LENGTH.size
+    if start + length > region.offset + region.spec.region_bytes:
+        raise CorruptRegionError(
+            f"blob {region.spec.name!r}: its length is said to be {length} bytes, must be at most "
+            f"{region.spec.region_bytes - _BLOB_LENGTH.size}; remove the segment"
+        )
+    return mapping[start : start + length]
 
 
 def find(name: str, run_id: str | None, directory: str) -> str:
@@ -137,6 +194,35 @@ def segment_paths(directory: str = DIRECTORY, name: str | None = None) -> list[s
         if entry.name.count(".") == 2
         and entry.name.startswith(f"{PREFIX}." if name is None else f"{PREFIX}.{name}.")
     )
+
+
+def open_segment(
+    name: str, layout: Layout | None, run_id: str | None, directory: str
+) -> tuple[int, str, Layout]:
+    """Open a deployment's segment; return its descriptor, its path and its layout.
+
+    Raises:
+        SegmentNotFoundError: there is none, or several.
+        NotASegmentError, TruncatedError, OtherLayoutError, OtherBootError,
+        OtherTimeNamespaceError: it is not one that this process can share.
+    """
+    check_name("name", name)
+    path = find(name, run_id, directory)
+    fd = open_checked(path)
+    try:
+        check_clock(fd, path)
+        found = read_layout(fd, path)
+        if layout is not None and found != layout:
+            raise OtherLayoutError(
+                f"{path} has another layout: {', '.join(layout.differences(found))} differ; "
+                "start both sides from the same configuration and version"
+            )
+    except BaseException:
+        os.close(fd)
+        raise
+    # The caller's own, if there is one: its dtypes are the very objects that the caller's arrays
+    # have.
+    return fd, path, layout or found
 
 
 def open_checked(path: str) -> int:

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 namespace bot4::shm {
 
@@ -44,7 +45,8 @@ struct Plain<std::atomic<T>> {
 
 template <class T>
 constexpr const char* format_of() {
-  if constexpr (std::is_same_v<T, char>) return "S";
+  if constexpr (std::is_enum_v<T>) return format_of<std::underlying_type_t<T>>();
+  else if constexpr (std::is_same_v<T, char>) return "S";
   else if constexpr (std::is_same_v<T, double>) return "<f8";
   else if constexpr (std::is_same_v<T, float>) return "<f4";
   else if constexpr (std::is_same_v<T, std::uint64_t>) return "<u8";
@@ -64,6 +66,14 @@ constexpr Field field(const char* name, std::size_t offset) {
   return {name, format_of<typename Plain<typename E::type>::type>(), E::count, offset};
 }
 
+/// "price" of "header.price": a nested struct's fields are listed as the record's own.
+constexpr const char* last_part(const char* member) {
+  const char* part = member;
+  for (const char* c = member; *c != 0; ++c)
+    if (*c == '.') part = c + 1;
+  return part;
+}
+
 template <class Struct>
 struct Description;  // specialised by BOT4_DESCRIBE
 
@@ -80,8 +90,9 @@ constexpr const auto& describe() {
 #define BOT4_EXPAND3(...) BOT4_EXPAND2(BOT4_EXPAND2(BOT4_EXPAND2(BOT4_EXPAND2(__VA_ARGS__))))
 #define BOT4_EXPAND2(...) BOT4_EXPAND1(BOT4_EXPAND1(BOT4_EXPAND1(BOT4_EXPAND1(__VA_ARGS__))))
 #define BOT4_EXPAND1(...) __VA_ARGS__
-#define BOT4_EACH_FIELD(type, member, ...)                                      \
-  ::bot4::shm::field<decltype(type::member)>(#member, offsetof(type, member)),  \
+#define BOT4_EACH_FIELD(type, member, ...)                                                   \
+  ::bot4::shm::field<decltype(std::declval<type>().member)>(::bot4::shm::last_part(#member), \
+                                                            offsetof(type, member)),         \
       __VA_OPT__(BOT4_NEXT_FIELD BOT4_PARENS(type, __VA_ARGS__))
 #define BOT4_NEXT_FIELD() BOT4_EACH_FIELD
 

@@ -62,8 +62,7 @@ class ObserverReader {
   enum class Start { kOldest, kNewest };
 
   ObserverReader(ObserverHeader* ring, Start start) : ring_(ring) {
-    const std::uint64_t tail = ring->tail.load(std::memory_order_acquire);
-    next_ = start == Start::kNewest ? tail : tail - std::min(tail, ring->capacity);
+    next_ = start == Start::kOldest ? oldest() : published();
   }
 
   /// Copies up to `count` records, oldest first. Returns how many; adds to `lost` how many were
@@ -72,7 +71,7 @@ class ObserverReader {
     auto* to = static_cast<unsigned char*>(records);
     std::uint64_t tail = ring_->tail.load(std::memory_order_acquire);
     std::size_t copied = 0;
-    while (copied < count && next_ != tail) {
+    while (copied < count && next_ < tail) {
       if (tail - next_ > ring_->capacity) {
         lost += tail - next_ - ring_->capacity;
         next_ = tail - ring_->capacity;
@@ -89,8 +88,17 @@ class ObserverReader {
     return copied;
   }
 
-  bool has_unread() const { return ring_->tail.load(std::memory_order_seq_cst) != next_; }
+  /// Goes on with this record; if it is gone, with the oldest after it, having lost those between.
+  void seek(std::uint64_t sequence) { next_ = sequence; }
+
+  bool has_unread() const { return ring_->tail.load(std::memory_order_seq_cst) > next_; }
   std::uint64_t position() const { return next_; }
+  std::uint64_t published() const { return ring_->tail.load(std::memory_order_acquire); }
+  /// The oldest record that the ring still has.
+  std::uint64_t oldest() const {
+    const std::uint64_t tail = published();
+    return tail - std::min(tail, ring_->capacity);
+  }
 
  private:
   bool copy(std::uint64_t sequence, void* to) {

@@ -4,6 +4,10 @@
 // A record's slot is its sequence modulo the capacity. Each sequence has one writer, which
 // publishes it last: a producer killed while it fills a slot has published nothing, a consumer
 // killed before it commits is given the same records again.
+//
+// Others may follow the ring, and nobody waits for them: a slot is theirs until the producer may be
+// writing the next record into it. It writes at most a burst before it publishes, so what was
+// published says how far it may have got.
 #pragma once
 
 #include <algorithm>
@@ -33,16 +37,23 @@ struct RingHeader {
     return std::min(tail.load(std::memory_order_acquire) - released, capacity);
   }
 
-  /// False for contents that no sequence of pushes and commits can have left behind.
+  bool has_shape(std::uint64_t expected_capacity, std::uint64_t expected_record_bytes) const {
+    return capacity == expected_capacity && record_bytes == expected_record_bytes &&
+           is_power_of_two(capacity);
+  }
+  /// False for contents that no sequence of pushes and commits can have left behind. For either
+  /// end: while both go on, the two positions read here need not fit each other.
   bool is_sound(std::uint64_t expected_capacity, std::uint64_t expected_record_bytes) const {
     const std::uint64_t released = head.load(std::memory_order_acquire);
-    return capacity == expected_capacity && record_bytes == expected_record_bytes &&
-           is_power_of_two(capacity) &&
+    return has_shape(expected_capacity, expected_record_bytes) &&
            tail.load(std::memory_order_acquire) - released <= capacity &&
            high_water.load(std::memory_order_relaxed) <= capacity;
   }
 
   unsigned char* slots() { return reinterpret_cast<unsigned char*>(this + 1); }
+
+  /// The most that a producer writes before it publishes.
+  std::uint64_t burst() const { return std::max<std::uint64_t>(1, capacity / 4); }
 
   static constexpr std::size_t bytes(std::uint64_t capacity, std::uint64_t record_bytes) {
     return sizeof(RingHeader) + capacity * record_bytes;
@@ -58,6 +69,7 @@ class RingProducer {
         slots_(ring->slots()),
         capacity_(ring->capacity),
         record_bytes_(ring->record_bytes),
+        burst_(ring->burst()),
         consumer_(consumer),
         tail_(ring->tail.load(std::memory_order_relaxed)),  // only producers write it
         head_seen_(ring->head.load(std::memory_order_acquire)),
@@ -65,7 +77,8 @@ class RingProducer {
 
   bool push(const void* record) { return push_many(record, 1) == 1; }
 
-  /// Publishes the first `count` records, or as many as there is room for; returns how many.
+  /// Publishes the first `count` records, or as many as there is room for; returns how many. Up to
+  /// a burst of them appear at once.
   std::size_t push_many(const void* records, std::size_t count) {
     if (count == 0) return 0;  // and `records` may be null
     std::uint64_t depth = tail_ - head_seen_;
@@ -89,16 +102,10 @@ class RingProducer {
         ring_->high_water.store(high_water_, std::memory_order_relaxed);
       }
     }
-    const std::uint64_t first = tail_ & (capacity_ - 1);
-    if (count == 1) {
-      copy_record(slots_ + first * record_bytes_, records, record_bytes_);
-    } else {
-      const std::size_t run = std::min<std::uint64_t>(count, capacity_ - first);
-      std::memcpy(slots_ + first * record_bytes_, records, run * record_bytes_);
-      std::memcpy(slots_, static_cast<const unsigned char*>(records) + run * record_bytes_,
-                  (count - run) * record_bytes_);
-    }
-    publish(tail_ + count);
+    const auto* next = static_cast<const unsigned char*>(records);
+    std::size_t left = count;
+    for (; left > burst_; left -= burst_, next += burst_ * record_bytes_) publish(next, burst_);
+    publish(next, left);
     return count;
   }
 
@@ -123,15 +130,26 @@ class RingProducer {
     return 0;
   }
 
-  void publish(std::uint64_t tail) {
-    tail_ = tail;
+  /// Up to a burst, for which there is room.
+  void publish(const unsigned char* records, std::size_t count) {
+    // A follower that finds a word of these records finds the last publication, too.
+    store_barrier();
+    const std::uint64_t first = tail_ & (capacity_ - 1);
+    if (count == 1) {
+      copy_record(slots_ + first * record_bytes_, records, record_bytes_);
+    } else {
+      const std::size_t run = std::min<std::uint64_t>(count, capacity_ - first);
+      std::memcpy(slots_ + first * record_bytes_, records, run * record_bytes_);
+      std::memcpy(slots_, records + run * record_bytes_, (count - run) * record_bytes_);
+    }
+    tail_ += count;
     if (!consumer_) {
       // Release: the records are written before the sequence that makes them visible.
-      ring_->tail.store(tail, std::memory_order_release);
+      ring_->tail.store(tail_, std::memory_order_release);
       return;
     }
     // Sequentially consistent, which is a release too: see doorbell.hpp.
-    ring_->tail.store(tail, std::memory_order_seq_cst);
+    ring_->tail.store(tail_, std::memory_order_seq_cst);
     consumer_.ring_if_sleeping();
   }
 
@@ -139,6 +157,7 @@ class RingProducer {
   unsigned char* slots_;
   std::uint64_t capacity_;
   std::size_t record_bytes_;
+  std::uint64_t burst_;
   Bell consumer_;
   std::uint64_t tail_;       // what this process has published
   std::uint64_t head_seen_;  // the consumer's position when last looked at: never beyond the real
@@ -246,6 +265,91 @@ class RingConsumer {
   std::uint64_t read_;       // what this process has been given
   std::uint64_t tail_seen_;  // the producer's position when last looked at
   bool corrupt_ = false;
+};
+
+/// Reads without consuming, and falls behind if it is slow. Writes nothing, so any number of them
+/// keep nobody waiting. In a ring of one record nothing is ever safe from being overwritten.
+class RingFollower {
+ public:
+  enum class Start { kOldest, kNewest };
+
+  RingFollower(RingHeader* ring, Start start)
+      : ring_(ring),
+        slots_(ring->slots()),
+        capacity_(ring->capacity),
+        record_bytes_(ring->record_bytes),
+        burst_(ring->burst()),
+        next_(start == Start::kOldest ? oldest() : published()) {}
+
+  /// Copies up to `count` records, oldest first. Returns how many; adds to `lost` how many were, or
+  /// may have been, overwritten before they could be read, so that delivered + lost = published.
+  std::size_t read(void* records, std::size_t count, std::uint64_t& lost) {
+    auto* to = static_cast<unsigned char*>(records);
+    std::size_t copied = 0;
+    while (copied < count) {
+      // Acquire: the records up to this sequence were written before it.
+      const std::uint64_t tail = ring_->tail.load(std::memory_order_acquire);
+      if (next_ >= tail) break;
+      lost += skip_to(std::max(next_, oldest(tail)));
+      const std::size_t run = std::min<std::uint64_t>(count - copied, tail - next_);
+      unsigned char* const start = to + copied * record_bytes_;
+      for (std::size_t i = 0; i < run; ++i) copy(start + i * record_bytes_, next_ + i);
+      // What is overwritten by now is the front of the run. Relaxed: load_record's acquires keep
+      // this load after them, and with the producer's barrier a word of a newer record brings the
+      // publication with it that its burst came after.
+      const std::uint64_t safe = oldest(ring_->tail.load(std::memory_order_relaxed));
+      const std::size_t gone = std::min<std::uint64_t>(run, safe - std::min(safe, next_));
+      std::memmove(start, start + gone * record_bytes_, (run - gone) * record_bytes_);
+      next_ += run;
+      lost += gone;
+      copied += run - gone;
+      if (gone == 0) break;
+    }
+    return copied;
+  }
+
+  /// Copies the last record that was published; false if there is none. Of a ring of one record
+  /// this needs a producer that stands still, as it does while its successor recovers.
+  bool last(void* record) const {
+    for (;;) {
+      const std::uint64_t tail = ring_->tail.load(std::memory_order_acquire);
+      if (tail == 0) return false;
+      copy(record, tail - 1);
+      const std::uint64_t now = ring_->tail.load(std::memory_order_relaxed);
+      if (now == tail || oldest(now) < tail) return true;
+    }
+  }
+
+  /// Goes on with this record; if it is gone, with the oldest after it, having lost those between.
+  void seek(std::uint64_t sequence) { next_ = sequence; }
+
+  std::uint64_t position() const { return next_; }
+  std::uint64_t published() const { return ring_->tail.load(std::memory_order_acquire); }
+  /// The oldest record that can still be read, if nothing more is published.
+  std::uint64_t oldest() const { return oldest(published()); }
+
+ private:
+  /// Records from here on are whole, as long as no more than `tail` are published: the producer may
+  /// be writing those up to tail + burst, over the ones a ring further back.
+  std::uint64_t oldest(std::uint64_t tail) const {
+    return tail + burst_ - std::min(tail + burst_, capacity_);
+  }
+  std::uint64_t skip_to(std::uint64_t sequence) {
+    const std::uint64_t skipped = sequence - next_;
+    next_ = sequence;
+    return skipped;
+  }
+  void copy(void* to, std::uint64_t sequence) const {
+    unsigned char* slot = slots_ + (sequence & (capacity_ - 1)) * record_bytes_;
+    load_record(to, reinterpret_cast<const Word*>(slot), record_bytes_);
+  }
+
+  RingHeader* ring_;
+  unsigned char* slots_;
+  std::uint64_t capacity_;
+  std::size_t record_bytes_;
+  std::uint64_t burst_;
+  std::uint64_t next_;
 };
 
 }  // namespace bot4::shm

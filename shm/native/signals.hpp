@@ -1,9 +1,9 @@
 // Signals that end a wait at once, without a gap.
 //
 // A signal that arrives just before the futex goes to sleep would be noticed only when the sleep
-// ends. So the handler here rings the doorbells of this process: the futex then finds the flag taken
-// down, and spinning loops, which no signal interrupts, see the ring. It hands on to the handler
-// that was there before (Python's, usually), which it does not replace in any other sense.
+// ends. So the handler here rings the doorbells of this process: the futex then finds the flag
+// taken down, and spinning loops, which no signal interrupts, see the ring. It hands on to the
+// handler that was there before (Python's, usually), which it does not replace in any other sense.
 #pragma once
 
 #include <array>

@@ -6,15 +6,18 @@ read-modify-write: they are for reading, tests and post-mortem tools, not for co
 """
 
 from shm._native import Wake
+from shm.reference.cells import CellsReader, CellsWriter
 from shm.reference.doorbell import Bell, Doorbell
 from shm.reference.metrics import Counters, Histograms, HistogramWriter, bucket_limits
 from shm.reference.observer import ObserverProducer, ObserverReader
-from shm.reference.ring import Consumer, Producer
+from shm.reference.ring import Consumer, Producer, RingFollower
 from shm.reference.table import TableReader, TableWriter
 from shm.reference.words import Words
 
 __all__ = [
     "Bell",
+    "CellsReader",
+    "CellsWriter",
     "Consumer",
     "Counters",
     "Doorbell",
@@ -23,6 +26,7 @@ __all__ = [
     "ObserverProducer",
     "ObserverReader",
     "Producer",
+    "RingFollower",
     "TableReader",
     "TableWriter",
     "Wake",

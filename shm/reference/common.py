@@ -110,6 +110,16 @@ def check_word(what: str, value: object) -> int:
     return word
 
 
+def check_sequence(role: str, sequence: int, published: int) -> int:
+    """Return a sequence for a reader to go on with: not beyond what is published."""
+    word = check_word(f"{role}: the sequence", sequence)
+    if word > published:
+        raise ArgumentError(
+            f"{role}: the sequence was {word}, must be in 0 .. {published}, what is published"
+        )
+    return word
+
+
 def check_count(what: str, count: int | None, otherwise: int) -> int:
     """Return a count of records; None is `otherwise`."""
     if count is not None and count < 0:

@@ -44,7 +44,7 @@ class Bell(_DoorbellRole):
 
     def __init__(self, name: str, mapping: mmap.mmap, offset: int, event_fd: int) -> None:
         super().__init__(name, mapping, offset, None)
-        self._event_fd = event_fd
+        self.event_fd = event_fd
 
     def ring_if_sleeping(self) -> None:
         """Wake the owner if it has said that it sleeps; called after publishing."""
@@ -61,7 +61,7 @@ class Bell(_DoorbellRole):
                 ctypes.c_int(2**31 - 1),
             )
         elif sleeping == ON_EVENT_FD:
-            os.eventfd_write(self._event_fd, 1)
+            os.eventfd_write(self.event_fd, 1)
 
     def ring(self) -> None:
         """Wake the owner, or keep it from falling asleep."""
@@ -86,6 +86,7 @@ class Doorbell(_DoorbellRole):
     ) -> None:
         super().__init__(name, mapping, offset, claim)
         self.event_fd = event_fd
+        self.strategy = (spins, yields, finally_)
         self._sources: dict[object, Callable[[], bool]] = {}
         self._heard = int(self._words["bell"])
         self._words["sleeping"] = AWAKE

@@ -21,6 +21,7 @@ from shm.reference.common import (
     check_output,
     check_record,
     check_records,
+    check_sequence,
 )
 
 
@@ -96,7 +97,22 @@ class ObserverReader(_ObserverRole):
     ) -> None:
         super().__init__(name, mapping, offset, dtype, capacity, None)
         self.lost = 0
-        self._next = max(0, self.published - capacity) if from_oldest else self.published
+        self._next = self.oldest if from_oldest else self.published
+
+    @property
+    def position(self) -> int:
+        """The sequence that it reads next."""
+        self.check_open()
+        return self._next
+
+    @property
+    def oldest(self) -> int:
+        """The oldest record that the ring still has."""
+        return max(0, self.published - self._capacity)
+
+    def seek(self, sequence: int) -> None:
+        """Go on with this record; if it is gone, with the oldest, having lost those between."""
+        self._next = check_sequence(self.name, sequence, self.published)
 
     def read(self, records: Array) -> tuple[int, int]:
         """Copy as many records as there are and fit; return how many, and how many were lost."""

@@ -26,6 +26,7 @@ from shm.reference.common import (
     check_output,
     check_record,
     check_records,
+    check_sequence,
     check_timeout,
 )
 from shm.reference.doorbell import Bell, Doorbell
@@ -117,7 +118,10 @@ class Producer(_RingRole):
         return self._push(check_record(self.name, record, self.dtype), timeout) == 1
 
     def push_many(self, records: Array, timeout: float | None = 0.0) -> int:
-        """Publish records from the first on; return for how many there was room. See `push`."""
+        """Publish records from the first on; return for how many there was room. See `push`.
+
+        Up to a quarter of the ring appears at once, more comes in several parts.
+        """
         self.check_open()
         return self._push(check_records(self.name, records, self.dtype), timeout)
 
@@ -136,14 +140,20 @@ class Producer(_RingRole):
         if len(records) > room:
             ring["refused"] += 1
         records = records[:room]
-        for index, record in enumerate(records):
-            self._slots[(tail + index) % self.capacity] = record
         if len(records):
             ring["high_water"] = max(self.high_water, self.depth + len(records))
-            ring["tail"] = tail + len(records)  # last: this is what makes them visible
-            if self._bell is not None:
-                self._bell.ring_if_sleeping()
+        burst = _burst(self.capacity)
+        for first in range(0, len(records), burst):
+            self._publish(records[first : first + burst])
         return len(records)
+
+    def _publish(self, records: Array) -> None:
+        tail = self.published
+        for index, record in enumerate(records):
+            self._slots[(tail + index) % self.capacity] = record
+        self._header["tail"] = tail + len(records)  # last: this is what makes them visible
+        if self._bell is not None:
+            self._bell.ring_if_sleeping()
 
     def _wait_for_room(self, deadline: float) -> bool:
         while self.depth == self.capacity:
@@ -229,3 +239,99 @@ class Consumer(_RingRole):
             records[index] = self._slots[(self._read + index) % self.capacity]
         self._read += count
         return count
+
+
+class RingFollower(Role):
+    """A reader that consumes nothing, and whom nobody waits for."""
+
+    def __init__(
+        self,
+        name: str,
+        mapping: mmap.mmap,
+        offset: int,
+        dtype: np.dtype[Any],
+        capacity: int,
+        from_oldest: bool,
+    ) -> None:
+        super().__init__(name, mapping, None)
+        self.dtype = dtype
+        self.lost = 0
+        self._capacity = capacity
+        self._offset = offset
+        header = self._header
+        if (int(header["capacity"]), int(header["record_bytes"])) != (capacity, dtype.itemsize):
+            raise CorruptRegionError(
+                f"{name}: its header says {header}, which no ring of {capacity} records of "
+                f"{dtype.itemsize} bytes can have; remove the segment"
+            )
+        self._next = self.oldest if from_oldest else self.published
+
+    @property
+    def _header(self) -> Any:
+        return self.array(structure("RingHeader"), 1, self._offset)[0]
+
+    @property
+    def position(self) -> int:
+        """The sequence that it reads next."""
+        self.check_open()
+        return self._next
+
+    @property
+    def published(self) -> int:
+        """Records published so far."""
+        return int(self._header["tail"])
+
+    @property
+    def oldest(self) -> int:
+        """The oldest record that can be read.
+
+        The producer may already be writing a burst of records behind those published, over those
+        that are a ring older.
+        """
+        return max(0, self.published + _burst(self._capacity) - self._capacity)
+
+    def seek(self, sequence: int) -> None:
+        """Go on with this record; if it is gone, with the oldest, having lost those between."""
+        self._next = check_sequence(self.name, sequence, self.published)
+
+    def read(self, records: Array) -> tuple[int, int]:
+        """Copy as many records as there are and fit; return how many, and how many were lost."""
+        self.check_open()
+        to = check_output(self.name, records, self.dtype)
+        copied = lost = 0
+        while copied < len(to) and self._next < self.published:
+            gone = max(0, self.oldest - self._next)
+            self._next += gone
+            lost += gone
+            if self._next == self.published:  # so it is in a ring of one record
+                break
+            to[copied] = self._slot(self._next)
+            if self._next >= self.oldest:  # still: nobody can have been writing there
+                copied += 1
+            else:
+                lost += 1
+            self._next += 1
+        self.lost += lost
+        return copied, lost
+
+    def last(self) -> Array | None:
+        """Return a copy of the last record published; None if there is none.
+
+        It is what the successor of a dead producer needs: where that one ended. In a ring of one
+        record it is whole only if nobody produces.
+        """
+        while tail := self.published:
+            record = np.array([self._slot(tail - 1)], self.dtype)
+            if tail == self.published or tail > self.oldest:
+                return record
+        return None
+
+    def _slot(self, sequence: int) -> np.void:
+        start = self._offset + structure("RingHeader").itemsize
+        slot: np.void = self.array(self.dtype, self._capacity, start)[sequence % self._capacity]
+        return slot
+
+
+def _burst(capacity: int) -> int:
+    """Return the most that a producer writes before it publishes."""
+    return max(1, capacity // 4)

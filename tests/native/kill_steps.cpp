@@ -6,6 +6,7 @@
 //
 // Arguments: the names of the operations; without any, all of them.
 
+#include "cells.hpp"
 #include "check.hpp"
 #include "metrics.hpp"
 #include "observer.hpp"
@@ -131,10 +132,10 @@ template <std::uint64_t Burst>
 void judge_push(Tally& tally, bool complete) {
   const std::uint64_t published = ring->tail.load();
   if (published < published_before) tally.lost += published_before - published;
-  // All of a burst or nothing.
-  const bool has_begun = published != published_before;
-  CHECK(published == published_before + (has_begun ? Burst : 0), published, published_before);
-  CHECK(!complete || has_begun);
+  // In parts that followers know the size of, each of them whole or not there at all.
+  const std::uint64_t done = published - published_before;
+  CHECK(done == Burst || (done < Burst && done % ring->burst() == 0), done);
+  CHECK(!complete || done == Burst, done);
   take_ring_over(tally);
 }
 
@@ -364,6 +365,102 @@ void judge_write(Tally& tally, bool complete) {
   CHECK(reader.read(0, &neighbour).version == 1 && neighbour.is(77));
 }
 
+// --- Cells ---
+
+constexpr std::uint64_t kCells = 3;
+Laid<CellsHeader> cells(kCells, sizeof(Record));
+Shared commit_memory(sizeof(PaddedWord));
+Word& commit_word = commit_memory.as<PaddedWord>()->value;
+std::uint64_t committed_before;
+constexpr std::uint64_t kNever = 999;  // what was never committed
+
+/// Each batch is one step, and changes two of the three cells.
+bool changes(std::uint64_t step, std::uint64_t index) { return (step + index) % kCells != 0; }
+std::uint64_t number_of(std::uint64_t step, std::uint64_t index) { return 10 * step + index; }
+
+struct Batch {
+  std::uint64_t step;
+  Record records[kCells];
+
+  explicit Batch(std::uint64_t of_step) : step(of_step) {
+    for (std::uint64_t i = 0; i < kCells; ++i) records[i] = Record::of(number_of(step, i));
+  }
+  void run(Cells& writer) const {
+    for (std::uint64_t i = 0; i < kCells; ++i)
+      if (changes(step, i)) std::memcpy(writer.edit(i), &records[i], sizeof(Record));
+    writer.stamp(step);
+    commit_word.store(step, std::memory_order_release);
+    writer.begin_next();
+  }
+};
+
+void lay_cells() {
+  cells.lay_out();
+  commit_memory.clear();
+  Cells writer(cells.get(), 0);
+  for (committed_before = 0; committed_before < 5; ++committed_before)
+    Batch(committed_before + 1).run(writer);
+}
+
+/// A predecessor has changed all cells, stamped them, and died before the commit.
+void lay_cells_with_a_stamped_batch() {
+  lay_cells();
+  Cells writer(cells.get(), committed_before);
+  const Record never = Record::of(kNever);
+  for (std::uint64_t i = 0; i < kCells; ++i) std::memcpy(writer.edit(i), &never, sizeof never);
+  writer.stamp(committed_before + 1);
+}
+
+void batches_victim() {
+  const Batch first(committed_before + 1);
+  const Batch second(committed_before + 2);
+  Cells writer(cells.get(), committed_before);
+  mark();
+  first.run(writer);
+  second.run(writer);
+  mark();
+}
+
+void taking_over_victim() {
+  const Batch first(committed_before + 1);
+  const Batch second(committed_before + 2);
+  mark();
+  Cells writer(cells.get(), committed_before);
+  first.run(writer);
+  second.run(writer);
+  mark();
+}
+
+void judge_record_of(std::uint64_t index, std::uint64_t committed, const Record& record,
+                     Tally& tally) {
+  std::uint64_t step = committed;
+  while (!changes(step, index)) --step;
+  if (!record.is_whole()) ++tally.torn;
+  else if (!record.is(number_of(step, index))) ++tally.lost;
+}
+
+/// All cells are as the committed batch has left them, for readers and for the next writer.
+void judge_batches(Tally& tally, bool complete) {
+  std::uint64_t committed = commit_word.load();
+  CHECK(committed >= committed_before && committed <= committed_before + 2, committed);
+  CHECK(!complete || committed == committed_before + 2, committed);
+  const auto judge_all = [&] {
+    for (std::uint64_t i = 0; i < kCells; ++i) {
+      Record record = {};
+      CHECK(cells->copy(i, committed, &record), i, committed);
+      judge_record_of(i, committed, record, tally);
+    }
+  };
+  judge_all();
+  Cells successor(cells.get(), committed);
+  for (std::uint64_t i = 0; i < kCells; ++i)
+    judge_record_of(i, committed, *static_cast<const Record*>(successor.read(i)), tally);
+  for (int i = 0; i < 3; ++i) {
+    Batch(++committed).run(successor);
+    judge_all();
+  }
+}
+
 // --- Histograms and counters ---
 
 Shared histogram_memory(sizeof(HistogramWords));
@@ -483,6 +580,9 @@ constexpr Operation kOperations[] = {
     {"observer push", lay_observed, observe_victim, judge_observe},
     {"table write", lay_table<3>, write_victim, judge_write},
     {"first table write", lay_table<0>, write_victim, judge_write},
+    {"two batches of changes to cells", lay_cells, batches_victim, judge_batches},
+    {"taking over after a stamped batch", lay_cells_with_a_stamped_batch, taking_over_victim,
+     judge_batches},
     {"histogram record", lay_histogram, record_victim, judge_record},
 };
 

@@ -6,6 +6,7 @@
 //
 // Arguments: the names of the encounters; without any, all of them.
 
+#include "cells.hpp"
 #include "check.hpp"
 #include "metrics.hpp"
 #include "observer.hpp"
@@ -295,6 +296,124 @@ constexpr Encounter kPushingAndPopping = {
         },
 };
 
+// --- Following the ring ---
+
+constexpr std::uint64_t kBefore = kCapacity + 1;
+
+/// Through the ring and out of it, over what a follower may be reading.
+void push_and_consume(std::uint64_t count) {
+  for (std::uint64_t i = 0; i < count; ++i) {
+    push_to(first.get(), {});
+    RingConsumer consumer(first.get());
+    Record record = {};
+    CHECK(consumer.pop(&record));
+    consumer.commit(1);
+  }
+}
+
+/// As a producer leaves it that stands still while it writes the next record.
+void begin_next_record() {
+  const std::uint64_t next = first->tail.load();
+  const Record record = Record::of(next);
+  std::memcpy(first->slots() + next % kCapacity * sizeof record, &record, sizeof record / 2);
+}
+
+void judge_followed(std::uint64_t next) {
+  CHECK(next + findings->count + findings->lost == findings->position, findings->count,
+        findings->lost, findings->position);
+  for (std::uint64_t i = 0; i < findings->count; ++i) {
+    const Record& record = findings->records[i];
+    // Or replaced as a whole, and so not between the one before and the last.
+    const bool torn = !record.is_whole() || record.number() < next ||
+                      record.number() >= findings->position;
+    CHECK(!torn, record.number(), i, next, findings->position);
+    next = record.number() + 1;
+  }
+}
+
+void follow() {
+  RingFollower follower(first.get(), RingFollower::Start::kOldest);
+  findings->count = follower.read(findings->records, kCapacity, findings->lost);
+  findings->position = follower.position();
+}
+
+template <std::uint64_t Count>
+constexpr Encounter following(const char* name) {
+  return {
+      .name = name,
+      .prepare =
+          [] {
+            lay_rings();
+            push_and_consume(kBefore);
+          },
+      .victim =
+          [] {
+            mark();
+            follow();
+            mark();
+          },
+      .meanwhile =
+          [] {
+            push_and_consume(Count);
+            begin_next_record();
+          },
+      // Where it starts depends on when: only in the end is it known which were lost.
+      .judge =
+          [] { judge_followed(findings->position - findings->count - findings->lost); },
+  };
+}
+
+constexpr Encounter kPushingABurst = {
+    .name = "a burst is pushed, a follower reads",
+    .prepare =
+        [] {
+          lay_rings();
+          push_and_consume(kBefore);
+        },
+    .victim =
+        [] {
+          RingProducer producer(first.get());
+          Record records[kCapacity];
+          for (std::uint64_t i = 0; i < kCapacity; ++i) records[i] = Record::of(kBefore + i);
+          mark();
+          CHECK(producer.push_many(records, kCapacity) == kCapacity);
+          mark();
+        },
+    .meanwhile =
+        [] {
+          follow();
+          judge_followed(findings->position - findings->count - findings->lost);
+        },
+    .judge = read_both,
+};
+
+template <std::uint64_t Count>
+constexpr Encounter taking_the_last(const char* name) {
+  return {
+      .name = name,
+      .prepare =
+          [] {
+            lay_rings();
+            push_and_consume(kBefore);
+          },
+      .victim =
+          [] {
+            const RingFollower follower(first.get(), RingFollower::Start::kNewest);
+            mark();
+            findings->count = follower.last(findings->records);
+            mark();
+          },
+      .meanwhile = [] { push_and_consume(Count); },
+      .judge =
+          [] {
+            const Record& record = findings->records[0];
+            const bool torn = !record.is_whole();
+            CHECK(!torn && findings->count == 1, record.number());
+            CHECK(record.number() >= kBefore - 1 && record.number() < kBefore + Count);
+          },
+  };
+}
+
 // --- The observer ring ---
 
 Laid<ObserverHeader> observed(kCapacity, sizeof(Record));
@@ -385,6 +504,59 @@ constexpr Encounter reading_a_row(const char* name) {
   };
 }
 
+// --- Cells ---
+
+Laid<CellsHeader> cells(1, sizeof(Record));
+constexpr std::uint64_t kStep = 3;
+
+void change(Cells& writer, std::uint64_t step) {
+  const Record record = Record::of(step);
+  std::memcpy(writer.edit(0), &record, sizeof record);
+}
+
+void run_batches(std::uint64_t committed, std::uint64_t count) {
+  Cells writer(cells.get(), committed);
+  for (std::uint64_t step = committed + 1; step <= committed + count; ++step) {
+    change(writer, step);
+    writer.stamp(step);
+    writer.begin_next();
+  }
+}
+
+/// `Count` batches are committed, and one more is begun.
+template <std::uint64_t Count>
+constexpr Encounter copying_a_cell(const char* name) {
+  return {
+      .name = name,
+      .prepare =
+          [] {
+            cells.lay_out();
+            findings_memory.clear();
+            run_batches(0, kStep);
+          },
+      .victim =
+          [] {
+            mark();
+            findings->count = cells->copy(0, kStep, findings->records);
+            mark();
+          },
+      .meanwhile =
+          [] {
+            run_batches(kStep, Count);
+            Cells writer(cells.get(), kStep + Count);
+            const Record record = Record::of(kStep + Count + 1);
+            std::memcpy(writer.edit(0), &record, sizeof record / 2);
+          },
+      .judge =
+          [] {
+            const bool torn = findings->count == 1 && !findings->records[0].is(kStep);
+            CHECK(!torn, findings->records[0].number());
+            // In the other slot nobody is disturbed.
+            if (Count == 0) CHECK(findings->count == 1);
+          },
+  };
+}
+
 // --- The histogram ---
 
 Shared histogram_memory(sizeof(HistogramWords));
@@ -468,6 +640,13 @@ constexpr Encounter kEncounters[] = {
     kFallingAsleepAndCommitting,
     kPoppingAndPushing,
     kPushingAndPopping,
+    following<0>("a follower reads, one record is begun"),
+    following<1>("a follower reads, one record is published"),
+    following<kCapacity>("a follower reads, a ring is published"),
+    following<2 * kCapacity + 1>("a follower reads, two rings are published"),
+    kPushingABurst,
+    taking_the_last<1>("the last record is read, one is published"),
+    taking_the_last<kCapacity>("the last record is read, a ring is published"),
     observing<1>("an observer reads, one record is published"),
     observing<kCapacity - 1>("an observer reads, nearly a ring is published"),
     observing<kCapacity>("an observer reads, a ring is published"),
@@ -476,6 +655,9 @@ constexpr Encounter kEncounters[] = {
     reading_a_row<2>("a row is read, two versions are written"),
     reading_a_row<3>("a row is read, three versions are written"),
     reading_a_row<4>("a row is read, four versions are written"),
+    copying_a_cell<0>("a cell is copied, the next batch begins"),
+    copying_a_cell<1>("a cell is copied, the batch after that begins"),
+    copying_a_cell<2>("a cell is copied, two batches are committed"),
 };
 
 }  // namespace

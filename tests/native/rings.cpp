@@ -262,6 +262,84 @@ void a_ring_that_cannot_be_is_not_sound() {
   CHECK(!ring->is_sound(kCapacity, sizeof(Record)));
 }
 
+// Of eight records two may be written before they are published, so six can be followed.
+constexpr std::uint64_t kFollowed = 6;
+
+/// Through the ring, one at a time.
+void push_and_pop(const Ring& ring, std::uint64_t count) {
+  RingProducer producer(ring.get());
+  RingConsumer consumer(ring.get());
+  for (std::uint64_t i = 0; i < count; ++i) {
+    push_samples(producer, 1);
+    pop_and_commit(consumer, 1);
+  }
+}
+
+void followers_read_what_is_published_without_consuming_it() {
+  const Ring ring(kCapacity, sizeof(Record));
+  RingProducer producer(ring.get());
+  RingFollower follower(ring.get(), RingFollower::Start::kOldest);
+  Record records[kCapacity];
+  std::uint64_t lost = 0;
+  CHECK(follower.read(records, kCapacity, lost) == 0 && lost == 0);
+  push_samples(producer, 5);
+  CHECK(follower.read(records, 3, lost) == 3 && records[2].is(2));
+  CHECK(follower.read(records, kCapacity, lost) == 2 && records[1].is(4) && lost == 0, lost);
+  CHECK(follower.position() == 5 && follower.published() == 5);
+  CHECK(follower.read(nullptr, 0, lost) == 0);
+  CHECK(ring->depth() == 5, ring->depth());
+}
+
+void a_lapped_follower_is_told_how_much_it_lost() {
+  const Ring ring(kCapacity, sizeof(Record));
+  RingFollower slow(ring.get(), RingFollower::Start::kNewest);
+  push_and_pop(ring, 21);
+  CHECK(RingFollower(ring.get(), RingFollower::Start::kNewest).position() == 21);
+  const RingFollower oldest(ring.get(), RingFollower::Start::kOldest);
+  CHECK(oldest.position() == 21 - kFollowed && oldest.oldest() == 21 - kFollowed);
+  Record records[kCapacity];
+  std::uint64_t lost = 0;
+  CHECK(slow.read(records, kCapacity, lost) == kFollowed && lost == 21 - kFollowed, lost);
+  for (std::uint64_t i = 0; i < kFollowed; ++i) CHECK(records[i].is(21 - kFollowed + i), i);
+}
+
+void followers_can_be_sent_elsewhere() {
+  const Ring ring(kCapacity, sizeof(Record));
+  push_and_pop(ring, 20);
+  RingFollower follower(ring.get(), RingFollower::Start::kNewest);
+  Record record = {};
+  std::uint64_t lost = 0;
+  follower.seek(18);
+  CHECK(follower.read(&record, 1, lost) == 1 && record.is(18) && lost == 0, lost);
+  follower.seek(3);
+  CHECK(follower.read(&record, 1, lost) == 1 && record.is(14) && lost == 11, lost);
+  follower.seek(99);  // before it is published
+  CHECK(follower.read(&record, 1, lost) == 0 && lost == 11 && follower.position() == 99);
+}
+
+void the_last_record_published_can_be_read() {
+  for (const std::uint64_t capacity : {1, 2, 4, 8}) {
+    const Ring ring(capacity, sizeof(Record));
+    const RingFollower follower(ring.get(), RingFollower::Start::kOldest);
+    Record record = {};
+    CHECK(!follower.last(&record));
+    for (std::uint64_t sequence = 0; sequence < 3 * capacity; ++sequence) {
+      push_and_pop(ring, 1);
+      CHECK(follower.last(&record) && record.is(sequence), capacity, record.number(), sequence);
+    }
+  }
+}
+
+void of_a_ring_of_one_record_none_can_be_followed() {
+  const Ring ring(1, sizeof(Record));
+  RingFollower follower(ring.get(), RingFollower::Start::kOldest);
+  push_and_pop(ring, 3);
+  Record record = {};
+  std::uint64_t lost = 0;
+  CHECK(follower.read(&record, 1, lost) == 0 && lost == 3, lost);
+  CHECK(follower.oldest() == 3 && follower.read(&record, 1, lost) == 0 && lost == 3, lost);
+}
+
 // --- observer.hpp ---
 
 using Observer = Laid<ObserverHeader>;
@@ -327,6 +405,22 @@ void observers_start_at_the_oldest_or_at_the_newest() {
   observe(producer, 1);
   std::uint64_t lost = 0;
   CHECK(read_all(newest, lost) == 1 && lost == 0);
+}
+
+void observers_can_be_sent_elsewhere() {
+  const Observer ring(kCapacity, sizeof(Record));
+  ObserverProducer producer(ring.get());
+  observe(producer, 20);
+  ObserverReader reader(ring.get(), ObserverReader::Start::kNewest);
+  CHECK(reader.oldest() == 12 && reader.published() == 20);
+  Record record = {};
+  std::uint64_t lost = 0;
+  reader.seek(17);
+  CHECK(reader.read(&record, 1, lost) == 1 && record.is(17) && lost == 0, lost);
+  reader.seek(2);
+  CHECK(reader.read(&record, 1, lost) == 1 && record.is(12) && lost == 10, lost);
+  reader.seek(99);  // before it is published
+  CHECK(!reader.has_unread() && reader.read(&record, 1, lost) == 0 && lost == 10, lost);
 }
 
 void a_half_written_observer_slot_is_lost_and_no_more() {
@@ -414,6 +508,13 @@ int main() {
   observers_see_what_is_published();
   a_lapped_observer_is_told_how_much_it_lost();
   observers_start_at_the_oldest_or_at_the_newest();
+  observers_can_be_sent_elsewhere();
   a_half_written_observer_slot_is_lost_and_no_more();
+
+  followers_read_what_is_published_without_consuming_it();
+  a_lapped_follower_is_told_how_much_it_lost();
+  followers_can_be_sent_elsewhere();
+  the_last_record_published_can_be_read();
+  of_a_ring_of_one_record_none_can_be_followed();
   return verdict();
 }

@@ -71,8 +71,8 @@ class Shared {
   std::size_t bytes_;
 };
 
-/// A structure with a header (ring, observer ring, table) in memory of its own, and what is written
-/// there when a segment is laid out.
+/// A structure with a header (ring, observer ring, table, cells) in memory of its own, and what is
+/// written there when a segment is laid out.
 template <class Header>
 class Laid {
  public:
@@ -84,7 +84,8 @@ class Laid {
   void lay_out() {
     memory_.clear();
     if constexpr (requires(Header header) { header.capacity; }) get()->capacity = count_;
-    else get()->rows = count_;
+    else if constexpr (requires(Header header) { header.rows; }) get()->rows = count_;
+    else get()->count = count_;
     get()->record_bytes = record_bytes_;
   }
 

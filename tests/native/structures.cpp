@@ -1,5 +1,6 @@
 // What the smaller structures do when nobody else is there: every function, every branch.
 
+#include "cells.hpp"
 #include "check.hpp"
 #include "describe.hpp"
 #include "metrics.hpp"
@@ -107,6 +108,82 @@ void a_half_written_row_gives_the_version_before() {
     row = reader.read(0, &record);
     CHECK(row.version == version && !row.writing && record.is(version), row.version, version);
   }
+}
+
+// --- cells.hpp ---
+
+using LaidCells = Laid<CellsHeader>;
+
+void change(Cells& cells, std::uint64_t index, std::uint64_t number) {
+  const Record record = Record::of(number);
+  std::memcpy(cells.edit(index), &record, sizeof record);
+}
+
+void end_batch(Cells& cells, std::uint64_t step) {
+  cells.stamp(step);
+  cells.begin_next();
+}
+
+bool holds(const void* record, std::uint64_t number) {
+  return static_cast<const Record*>(record)->is(number);
+}
+
+bool holds(const LaidCells& laid, std::uint64_t index, std::uint64_t step, std::uint64_t number) {
+  Record record = {};
+  return laid->copy(index, step, &record) && record.is(number);
+}
+
+void cells_lie_on_lines_of_their_own() {
+  static_assert(CellsHeader::slot_bytes(24) == 64 && CellsHeader::slot_bytes(72) == 128);
+  static_assert(CellsHeader::cell_bytes(24) == 192);
+  static_assert(CellsHeader::bytes(3, 24) == sizeof(CellsHeader) + 3 * 192);
+  const LaidCells laid(3, 24);
+  CHECK(laid->is_sound(3, 24) && !laid->is_sound(2, 24) && !laid->is_sound(3, 32));
+  for (std::uint64_t i = 0; i < 3; ++i)
+    for (unsigned which = 0; which < 2; ++which)
+      CHECK(reinterpret_cast<std::uintptr_t>(laid->slot(i, which)) % kCacheLine == 0, i, which);
+  const Cells cells(laid.get(), 0);
+  CHECK(cells.count() == 3 && cells.record_bytes() == 24);
+}
+
+void a_batch_becomes_current_with_its_step() {
+  const LaidCells laid(2, sizeof(Record));
+  Cells cells(laid.get(), 0);
+  for (std::uint64_t step = 1; step < 6; ++step) {
+    change(cells, 1, step);
+    CHECK(holds(cells.read(1), step) && cells.edit(1) == cells.read(1), step);
+    CHECK(cells.touched().size() == 1 && cells.touched()[0] == 1);
+    if (step > 1) CHECK(holds(laid, 1, step - 1, step - 1), step);
+    cells.stamp(step);
+    CHECK(holds(laid, 1, step, step), step);
+    if (step > 1) CHECK(holds(laid, 1, step - 1, step - 1), step);
+    cells.begin_next();
+    CHECK(cells.touched().empty());
+  }
+  CHECK(laid->has_current(1, 4) && !laid->has_current(1, 3));
+  Record record = {};
+  CHECK(!laid->copy(1, 3, &record));
+  CHECK(laid->current(0, 5) == 0);
+}
+
+void a_stamp_that_was_not_committed_never_becomes_current() {
+  const LaidCells laid(2, sizeof(Record));
+  {
+    Cells cells(laid.get(), 0);
+    change(cells, 0, 1);
+    change(cells, 1, 1);
+    end_batch(cells, 1);
+    change(cells, 0, 2);
+    change(cells, 1, 2);
+    cells.stamp(2);
+  }
+  Cells successor(laid.get(), 1);
+  CHECK(holds(successor.read(0), 1) && holds(successor.read(1), 1));
+  // Another step 2, which leaves cell 1 alone.
+  change(successor, 0, 3);
+  end_batch(successor, 2);
+  CHECK(holds(laid, 0, 2, 3) && holds(laid, 1, 2, 1));
+  CHECK(holds(Cells(laid.get(), 2).read(1), 1));
 }
 
 // --- metrics.hpp ---
@@ -289,6 +366,10 @@ int main() {
   rows_start_on_lines_of_their_own();
   a_row_gives_its_latest_version();
   a_half_written_row_gives_the_version_before();
+
+  cells_lie_on_lines_of_their_own();
+  a_batch_becomes_current_with_its_step();
+  a_stamp_that_was_not_committed_never_becomes_current();
 
   buckets_cover_all_values_without_gaps();
   a_histogram_counts_values_and_their_extremes();

@@ -360,3 +360,12 @@ def test_rings_may_come_and_go_while_another_thread_waits(name: str) -> None:
         waiter.join()
         assert ended == [Wake.READY]
         assert len(first.view()) == 1
+
+
+def test_its_strategy_and_its_eventfd_can_be_asked_for(
+    segment: Segment, strategy: WaitStrategy
+) -> None:
+    doorbell = segment.doorbell("feed", strategy)
+    assert doorbell.strategy == (strategy.spins, strategy.yields, strategy.finally_)
+    assert (doorbell.event_fd, segment.bell("feed").event_fd) == (-1, -1)
+    assert segment.bell("ta").event_fd == segment.event_fds["ta"] >= 0

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from shm import (
+    BlobSpec,
+    CellsSpec,
     CountersSpec,
     DoorbellSpec,
     HistogramsSpec,
@@ -29,6 +31,8 @@ EVERYTHING: tuple[RegionSpec, ...] = (
     RingSpec("market", TRADE, 64, consumer_bell="ta"),
     ObserverSpec("trace", TRADE, 4),
     TableSpec("quotes", TRADE, 3),
+    CellsSpec("orders", TRADE, 3),
+    BlobSpec("config", 1001),
     CountersSpec("feed", ("records", "gaps")),
     HistogramsSpec("hop", ("ta",)),
     WordsSpec("control", ("halt", "mode")),
@@ -41,7 +45,7 @@ def test_regions_do_not_overlap_and_begin_on_their_own_cache_lines() -> None:
     for region in layout.regions.values():
         assert region.offset >= end
         assert region.offset % 128 == 0
-        end = region.offset + region.spec.size
+        end = region.offset + region.spec.region_bytes
     assert layout.size >= end
     assert layout.size % 4096 == 0
 
@@ -109,6 +113,8 @@ BAD_DECLARATIONS: dict[str, tuple[Callable[[], object], str]] = {
     "capacity 8.0": (lambda: ObserverSpec("o", TRADE, 8.0), "was 8.0"),  # type: ignore[arg-type]
     "capacity True": (lambda: ObserverSpec("o", TRADE, True), "was True"),
     "rows 0": (lambda: TableSpec("t", TRADE, 0), "rows of table 't' was 0"),
+    "count 0": (lambda: CellsSpec("c", TRADE, 0), "count of cells 'c' was 0"),
+    "size 0": (lambda: BlobSpec("b", 0), "size of blob 'b' was 0, must be an integer in 1 .."),
     "a slash": (lambda: RingSpec("a/b", TRADE, 8), "name of a ring was 'a/b', must be"),
     "no name": (lambda: DoorbellSpec(""), "name of a doorbell was ''"),
     "a number as name": (lambda: DoorbellSpec(3), "was 3"),  # type: ignore[arg-type]

@@ -15,10 +15,17 @@ from typing import Any
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 import shm.reference
 from shm import (
+    CellsSpec,
     HistogramsSpec,
     Layout,
     ObserverSpec,
@@ -31,10 +38,12 @@ from shm.reference.metrics import bucket
 from tests.conftest import TRADE, trades
 
 CAPACITY = 8
+BURST = CAPACITY // 4
 LAYOUT = Layout(
     RingSpec("ring", TRADE, CAPACITY),
     ObserverSpec("observer", TRADE, CAPACITY),
     TableSpec("table", TRADE, 3),
+    CellsSpec("cells", TRADE, 3),
     HistogramsSpec("histograms", ("h",)),
 )
 ENGINES = st.sampled_from([_native, shm.reference])
@@ -67,6 +76,10 @@ class RingMachine(_Machine):
         self.published = self.read = self.committed = self.high_water = self.refused = 0
         self.producer = self.at(producer).producer("ring")
         self.consumer = self.at(consumer).consumer("ring")
+        self.followers = [
+            self.at(engine).ring_follower("ring") for engine in (_native, shm.reference)
+        ]
+        self.positions = [0, 0]
 
     @rule(engine=ENGINES)
     def replace_producer(self, engine: ModuleType) -> None:
@@ -134,6 +147,33 @@ class RingMachine(_Machine):
     def rewind(self) -> None:
         self.consumer.rewind()
         self.read = self.committed
+
+    def _oldest(self) -> int:
+        return max(0, self.published + BURST - CAPACITY)
+
+    @rule(which=st.integers(0, 1), room=st.integers(0, 2 * CAPACITY))
+    def follow(self, which: int, room: int) -> None:
+        position = self.positions[which]
+        out = np.zeros(room, TRADE)
+        behind = room > 0 and position < self.published
+        lost = max(0, self._oldest() - position) if behind else 0
+        count = min(room, self.published - position - lost)
+        assert self.followers[which].read(out) == (count, lost)
+        assert (out[:count] == trades(position + lost, count)).all()
+        self.positions[which] += lost + count
+
+    @rule(which=st.integers(0, 1), part=st.floats(0, 1))
+    def seek(self, which: int, part: float) -> None:
+        self.positions[which] = int(part * self.published)
+        self.followers[which].seek(self.positions[which])
+
+    @invariant()
+    def followers_agree_with_the_model(self) -> None:
+        for follower, position in zip(self.followers, self.positions, strict=True):
+            assert (follower.position, follower.oldest) == (position, self._oldest())
+            last = follower.last()
+            expected = trades(self.published - 1, 1).tobytes() if self.published else b""
+            assert (b"" if last is None else last.tobytes()) == expected
 
     @invariant()
     def both_ends_agree_with_the_model(self) -> None:
@@ -221,6 +261,63 @@ class TableMachine(_Machine):
                 assert (out == trades(row * 1000 + version, 1)).all()
 
 
+class CellsMachine(_Machine):
+    """The model: what was committed, and what the batch has made of it."""
+
+    writer: Any = None
+
+    @initialize(writer=ENGINES)
+    def start(self, writer: ModuleType) -> None:
+        self.committed = 0
+        self.current = [0, 0, 0]
+        self.numbers = itertools.count(1)
+        self.replace_writer(writer)
+
+    @rule(engine=ENGINES)
+    def replace_writer(self, engine: ModuleType) -> None:
+        """As after a kill anywhere in a batch, also when it was stamped."""
+        if self.writer is not None:
+            self.writer.close()
+        self.writer = self.at(engine).cells_writer("cells", self.committed)
+        self.working = list(self.current)
+        self.stamped = 0
+
+    @rule(index=st.integers(0, 2))
+    def edit(self, index: int) -> None:
+        number = next(self.numbers)
+        self.writer.edit(index)[:] = trades(number, 1)
+        self.working[index] = number
+        self.stamped = 0
+
+    @rule(steps=st.integers(1, 3))
+    def stamp(self, steps: int) -> None:
+        self.stamped = self.committed + steps
+        self.writer.stamp(self.stamped)
+
+    @precondition(lambda self: getattr(self, "stamped", 0) > 0)
+    @rule()
+    def commit(self) -> None:
+        self.committed = self.stamped
+        self.stamped = 0
+        self.current = list(self.working)
+        self.writer.begin_next()
+
+    @invariant()
+    def the_writer_and_both_readers_agree_with_the_model(self) -> None:
+        if self.writer is None:
+            return
+        for segment in (self.segment, self.twin):
+            records = segment.cells("cells", self.committed)
+            for record, number in zip(records, self.current, strict=True):
+                assert record == _numbered(number)[0]
+        for index, number in enumerate(self.working):
+            assert (self.writer.read(index) == _numbered(number)).all()
+
+
+def _numbered(number: int) -> Any:
+    return trades(number, 1) if number else np.zeros(1, TRADE)
+
+
 class HistogramMachine(_Machine):
     """The model: the values of the epoch."""
 
@@ -262,10 +359,12 @@ class HistogramMachine(_Machine):
 RingMachine.TestCase.settings = ObserverMachine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=40
 )
-TableMachine.TestCase.settings = HistogramMachine.TestCase.settings = settings(
+TableMachine.TestCase.settings = CellsMachine.TestCase.settings = settings(
     max_examples=30, stateful_step_count=30
 )
+HistogramMachine.TestCase.settings = TableMachine.TestCase.settings
 TestRing = RingMachine.TestCase
 TestObserver = ObserverMachine.TestCase
 TestTable = TableMachine.TestCase
+TestCells = CellsMachine.TestCase
 TestHistogram = HistogramMachine.TestCase

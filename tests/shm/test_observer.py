@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shm import CorruptRegionError, ObserverSpec, RecordError, RoleTakenError, Segment
+from shm import (
+    ArgumentError,
+    CorruptRegionError,
+    ObserverSpec,
+    RecordError,
+    RoleTakenError,
+    Segment,
+)
 from shm.layout import structure
 from tests.conftest import TRADE, NewSegment, trades
 
@@ -67,6 +74,23 @@ def test_a_small_array_takes_what_fits(segment: Segment) -> None:
     segment.observer_producer("trace").push_many(trades(0, 5))
     out = np.zeros(2, TRADE)
     assert [reader.read(out)[0] for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_a_reader_goes_where_it_is_sent(segment: Segment) -> None:
+    segment.observer_producer("trace").push_many(trades(0, 20))
+    reader = segment.observer_reader("trace")
+    out = np.zeros(1, TRADE)
+    assert (reader.oldest, reader.position) == (12, 20)
+    reader.seek(15)
+    assert reader.read(out) == (1, 0)
+    assert out[0] == trades(15, 1)[0]
+    assert reader.position == 16
+    reader.seek(3)  # gone
+    assert reader.read(out) == (1, 9)
+    assert out[0] == trades(12, 1)[0]
+    for beyond in (21, -1, None):
+        with pytest.raises(ArgumentError, match="the sequence was"):
+            reader.seek(beyond)  # type: ignore[arg-type]
 
 
 def test_only_one_may_produce_and_only_records(segment: Segment) -> None:

@@ -106,9 +106,22 @@ class Memory {
     return owner_;
   }
 
+  /// The start of this memory for native code of other modules: a capsule that keeps it mapped.
+  nb::object pointer() {
+    constexpr auto let_go = [](PyObject* capsule) {
+      Py_DECREF(static_cast<PyObject*>(PyCapsule_GetContext(capsule)));
+    };
+    nb::object capsule = nb::steal(PyCapsule_New(start_, kPointer, let_go));
+    if (!capsule.is_valid()) throw nb::python_error();
+    nb::object owner = this->owner();
+    PyCapsule_SetContext(capsule.ptr(), owner.release().ptr());
+    return capsule;
+  }
+
   bool is_open() const { return start_ != nullptr; }
 
   static constexpr std::uint64_t kAlignment = shm::kCacheLine;
+  static constexpr const char* kPointer = "bot4.region";
 
  private:
   Py_buffer view_;
@@ -238,22 +251,39 @@ class RecordType {
     return data;
   }
 
+  /// A new array of `count` records, all zero.
+  nb::object zeros(std::size_t count) const {
+    npy_intp shape[] = {static_cast<npy_intp>(count)};
+    Py_INCREF(dtype_.ptr());  // PyArray_Zeros takes it
+    nb::object array = nb::steal(PyArray_Zeros(1, shape, descr(), 0));
+    if (!array.is_valid()) throw nb::python_error();
+    return array;
+  }
+
   /// `count` records where they lie, read-only.
   nb::object view(Memory& memory, const void* records, std::size_t count) const {
+    return array_over(memory, const_cast<void*>(records), count, NPY_ARRAY_CARRAY_RO);
+  }
+
+  /// The same, to be written to.
+  nb::object writable_view(Memory& memory, void* records, std::size_t count) const {
+    return array_over(memory, records, count, NPY_ARRAY_CARRAY);
+  }
+
+ private:
+  PyArray_Descr* descr() const { return reinterpret_cast<PyArray_Descr*>(dtype_.ptr()); }
+
+  nb::object array_over(Memory& memory, void* records, std::size_t count, int flags) const {
     npy_intp shape[] = {static_cast<npy_intp>(count)};
     Py_INCREF(dtype_.ptr());  // NewFromDescr takes it
     nb::object array = nb::steal(PyArray_NewFromDescr(&PyArray_Type, descr(), 1, shape, nullptr,
-                                                      const_cast<void*>(records),
-                                                      NPY_ARRAY_CARRAY_RO, nullptr));
+                                                      records, flags, nullptr));
     if (!array.is_valid()) throw nb::python_error();
     if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.ptr()),
                               memory.owner().release().ptr()) != 0)
       throw nb::python_error();
     return array;
   }
-
- private:
-  PyArray_Descr* descr() const { return reinterpret_cast<PyArray_Descr*>(dtype_.ptr()); }
 
   void check_dtype(const Role& role, PyObject* found) const {
     if (found == dtype_.ptr() || found == twin_.ptr()) [[likely]]
@@ -312,6 +342,18 @@ void bind_table(nb::module_& module);
 void bind_metrics(nb::module_& module);
 void bind_words(nb::module_& module);
 
+/// A sequence for a reader to go on with: not beyond what is published.
+inline std::uint64_t sequence_up_to(std::uint64_t published, nb::handle sequence,
+                                    const Role& role) {
+  const std::uint64_t word = unsigned_word(sequence, role.name() + ": the sequence");
+  role.check_open();  // turning an object into a number may run code that closes it
+  if (word > published)
+    fail("ArgumentError", role.name() + ": the sequence was " + std::to_string(word) +
+                              ", must be in 0 .. " + std::to_string(published) +
+                              ", what is published");
+  return word;
+}
+
 /// What every role has in common.
 template <class T>
 nb::class_<T> bind_role(nb::module_& module, const char* name) {
@@ -323,7 +365,11 @@ nb::class_<T> bind_role(nb::module_& module, const char* name) {
              self.close();
            })
       .def_prop_ro("closed", [](const T& self) { return self.closed(); })
-      .def_prop_ro("name", [](const T& self) { return self.name(); });
+      .def_prop_ro("name", [](const T& self) { return self.name(); })
+      .def_prop_ro("pointer", [](T& self) {
+        self.check_open();
+        return self.memory().pointer();
+      });
 }
 
 }  // namespace bot4::binding

@@ -67,7 +67,8 @@ void bind_doorbell(nb::module_& module) {
       .value("SIGNAL", Wake::kSignal);
   bind_role<PyBell>(module, "Bell")
       .def(nb::init<std::string, nb::handle, std::uint64_t, int>())
-      .def("ring", &PyBell::ring);
+      .def("ring", &PyBell::ring)
+      .def_prop_ro("event_fd", &PyBell::event_fd);
   bind_role<PyDoorbell>(module, "Doorbell")
       .def(nb::init<std::string, nb::handle, std::uint64_t, nb::object, std::uint32_t,
                     std::uint32_t, std::uint32_t, std::vector<int>, int>())
@@ -75,6 +76,7 @@ void bind_doorbell(nb::module_& module) {
       .def("arm", &PyDoorbell::arm)
       .def("disarm", &PyDoorbell::disarm)
       .def_prop_ro("sleeps", &PyDoorbell::sleeps)
+      .def_prop_ro("strategy", &PyDoorbell::strategy)
       .def_prop_ro("event_fd", &PyDoorbell::event_fd);
 }
 

@@ -15,16 +15,19 @@ class PyBell : public Role {
  public:
   PyBell(std::string name, nb::handle mapping, std::uint64_t offset, int event_fd)
       : Role(std::move(name), mapping, offset, sizeof(shm::DoorbellWords), nb::none()),
-        bell_(memory().as<shm::DoorbellWords>(), event_fd) {}
+        bell_(memory().as<shm::DoorbellWords>(), event_fd),
+        event_fd_(event_fd) {}
 
   void ring() {
     check_open();
     bell_.ring();
   }
   shm::Bell bell() const { return bell_; }
+  int event_fd() const { return event_fd_; }
 
  private:
   shm::Bell bell_;
+  int event_fd_;
 };
 
 /// None, or a bell.
@@ -56,6 +59,9 @@ class PyDoorbell : public Role {
   void disarm();
   std::uint64_t sleeps() const;
   int event_fd() const { return event_fd_; }
+  nb::tuple strategy() const {
+    return nb::make_tuple(how_.spins, how_.yields, static_cast<std::uint32_t>(how_.finally));
+  }
 
   void add(std::shared_ptr<const shm::RingConsumer> source) {
     auto sources = std::make_shared<Sources>(*sources_);

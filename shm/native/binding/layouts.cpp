@@ -1,5 +1,6 @@
 // The layouts of what lies in a segment, as data: numpy dtypes and the reference implementations
 // are made from these, so each offset is written down once, in C++.
+#include "../cells.hpp"
 #include "../describe.hpp"
 #include "../doorbell.hpp"
 #include "../metrics.hpp"
@@ -9,12 +10,14 @@
 #include "../signals.hpp"
 #include "../table.hpp"
 #include "common.hpp"
+#include "described.hpp"
 
 BOT4_DESCRIBE(bot4::shm::SegmentHeader, magic, format, bytes, layout_bytes, layout_hash, run_id,
               boot_id, time_namespace, creator_pid, creator_start, created_ns)
 BOT4_DESCRIBE(bot4::shm::RingHeader, capacity, record_bytes, tail, high_water, refused, head)
 BOT4_DESCRIBE(bot4::shm::ObserverHeader, capacity, record_bytes, tail)
 BOT4_DESCRIBE(bot4::shm::TableHeader, rows, record_bytes)
+BOT4_DESCRIBE(bot4::shm::CellsHeader, count, record_bytes)
 BOT4_DESCRIBE(bot4::shm::DoorbellWords, bell, sleeping, sleeps)
 BOT4_DESCRIBE(bot4::shm::HistogramWords, wanted_epoch, epoch, sum, low, high, bucket)
 BOT4_DESCRIBE(bot4::shm::PaddedWord, value)
@@ -22,26 +25,6 @@ BOT4_DESCRIBE(bot4::shm::PaddedWord, value)
 namespace bot4::binding {
 
 namespace {
-
-/// {"names": [...], "formats": [...], "offsets": [...], "itemsize": n}, as numpy.dtype takes it.
-template <class Struct>
-nb::dict described() {
-  nb::list names, formats, offsets;
-  for (const shm::Field& field : shm::describe<Struct>()) {
-    names.append(field.name);
-    offsets.append(field.offset);
-    const bool is_text = field.format[0] == 'S';
-    const nb::str format((field.format + (is_text ? std::to_string(field.count) : "")).c_str());
-    if (is_text || field.count == 1) formats.append(format);
-    else formats.append(nb::make_tuple(format, nb::make_tuple(field.count)));
-  }
-  nb::dict layout;
-  layout["names"] = names;
-  layout["formats"] = formats;
-  layout["offsets"] = offsets;
-  layout["itemsize"] = sizeof(Struct);
-  return layout;
-}
 
 /// Stores the word that makes a segment valid, after everything else in it (release).
 void publish_magic(nb::handle mapping) {
@@ -58,6 +41,7 @@ void bind_layouts(nb::module_& module) {
     layouts["RingHeader"] = described<shm::RingHeader>();
     layouts["ObserverHeader"] = described<shm::ObserverHeader>();
     layouts["TableHeader"] = described<shm::TableHeader>();
+    layouts["CellsHeader"] = described<shm::CellsHeader>();
     layouts["DoorbellWords"] = described<shm::DoorbellWords>();
     layouts["HistogramWords"] = described<shm::HistogramWords>();
     layouts["PaddedWord"] = described<shm::PaddedWord>();
@@ -67,6 +51,8 @@ void bind_layouts(nb::module_& module) {
   module.def("observer_bytes", &shm::ObserverHeader::bytes);
   module.def("table_bytes",
              static_cast<std::size_t (*)(std::uint64_t, std::uint64_t)>(&shm::TableHeader::bytes));
+  module.def("cells_bytes", &shm::CellsHeader::bytes);
+  module.def("cell_slot_bytes", &shm::CellsHeader::slot_bytes);
   module.def("forget_other_threads", &shm::WaitSignals::forget_other_threads);
   module.def("publish_magic", &publish_magic);
   module.attr("MAGIC") = shm::kMagic;

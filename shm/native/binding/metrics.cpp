@@ -145,7 +145,8 @@ void bind_metrics(nb::module_& module) {
       .def("read", &PyHistograms::read, nb::arg("histogram").none())
       .def("reset", &PyHistograms::reset);
   bind_metrics_role<PyHistogramWriter>(module, "HistogramWriter")
-      .def("record", &PyHistogramWriter::record, nb::arg("histogram").none(), nb::arg("value").none())
+      .def("record", &PyHistogramWriter::record, nb::arg("histogram").none(),
+           nb::arg("value").none())
       .def("record_many", &PyHistogramWriter::record_many, nb::arg("histogram").none(),
            nb::arg("values").none());
   module.def("bucket_limits", &bucket_limits);

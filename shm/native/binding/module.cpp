@@ -1,4 +1,5 @@
 #define BOT4_IMPORTS_NUMPY
+#include "cells.hpp"
 #include "common.hpp"
 
 NB_MODULE(_native, module) {
@@ -10,6 +11,7 @@ NB_MODULE(_native, module) {
   bot4::binding::bind_ring(module);
   bot4::binding::bind_observer(module);
   bot4::binding::bind_table(module);
+  bot4::binding::bind_cells(module);
   bot4::binding::bind_metrics(module);
   bot4::binding::bind_words(module);
 }

@@ -78,6 +78,15 @@ class PyObserverReader : public ObserverRole {
     lost_ += lost;
     return {copied, lost};
   }
+  void seek(nb::handle sequence) { ring_.seek(sequence_up_to(published(), sequence, *this)); }
+  std::uint64_t position() const {
+    check_open();
+    return ring_.position();
+  }
+  std::uint64_t oldest() const {
+    check_open();
+    return ring_.oldest();
+  }
   std::uint64_t lost() const { return lost_; }
 
  private:
@@ -104,6 +113,9 @@ void bind_observer(nb::module_& module) {
   bind_observer_role<PyObserverReader>(module, "ObserverReader")
       .def(nb::init<std::string, nb::handle, std::uint64_t, nb::handle, std::uint64_t, bool>())
       .def("read", &PyObserverReader::read, nb::arg("records").none())
+      .def("seek", &PyObserverReader::seek, nb::arg("sequence").none())
+      .def_prop_ro("position", &PyObserverReader::position)
+      .def_prop_ro("oldest", &PyObserverReader::oldest)
       .def_prop_ro("lost", &PyObserverReader::lost);
 }
 

@@ -1,24 +1,40 @@
 #include "../ring.hpp"
 
+#include <nanobind/stl/pair.h>
+
 #include "doorbell.hpp"
 
 namespace bot4::binding {
 
 using shm::RingConsumer;
+using shm::RingFollower;
 using shm::RingHeader;
 using shm::RingProducer;
 
 namespace {
 
+[[noreturn]] void refuse_ring(const Role& role, std::uint64_t capacity,
+                              std::uint64_t record_bytes) {
+  const auto* ring = role.memory().as<RingHeader>();
+  fail("CorruptRegionError",
+       role.name() + ": its header says capacity " + std::to_string(ring->capacity) +
+           ", record bytes " + std::to_string(ring->record_bytes) + ", tail " +
+           std::to_string(ring->tail.load()) + ", head " + std::to_string(ring->head.load()) +
+           ", which no ring of " + std::to_string(capacity) + " records of " +
+           std::to_string(record_bytes) + " bytes can have; remove the segment");
+}
+
+/// For its ends.
 RingHeader* sound_ring(const Role& role, std::uint64_t capacity, std::uint64_t record_bytes) {
   auto* ring = role.memory().as<RingHeader>();
-  if (!ring->is_sound(capacity, record_bytes))
-    fail("CorruptRegionError",
-         role.name() + ": its header says capacity " + std::to_string(ring->capacity) +
-             ", record bytes " + std::to_string(ring->record_bytes) + ", tail " +
-             std::to_string(ring->tail.load()) + ", head " + std::to_string(ring->head.load()) +
-             ", which no ring of " + std::to_string(capacity) + " records of " +
-             std::to_string(record_bytes) + " bytes can have; remove the segment");
+  if (!ring->is_sound(capacity, record_bytes)) refuse_ring(role, capacity, record_bytes);
+  return ring;
+}
+
+/// For those who follow it, while both ends may be getting on.
+RingHeader* shaped_ring(const Role& role, std::uint64_t capacity, std::uint64_t record_bytes) {
+  auto* ring = role.memory().as<RingHeader>();
+  if (!ring->has_shape(capacity, record_bytes)) refuse_ring(role, capacity, record_bytes);
   return ring;
 }
 
@@ -228,6 +244,56 @@ class PyConsumer : public RingRole {
   PyDoorbell* doorbell_;
 };
 
+class PyRingFollower : public Role {
+ public:
+  PyRingFollower(std::string name, nb::handle mapping, std::uint64_t offset, nb::handle dtype,
+                 std::uint64_t capacity, bool from_oldest)
+      : Role(std::move(name), mapping, offset,
+             RingHeader::bytes(capacity, RecordType(dtype).bytes()), nb::none()),
+        type_(dtype),
+        ring_(shaped_ring(*this, capacity, type_.bytes()),
+              from_oldest ? RingFollower::Start::kOldest : RingFollower::Start::kNewest) {}
+
+  std::pair<std::size_t, std::uint64_t> read(nb::handle records) {
+    check_open();
+    std::size_t count;
+    void* data = type_.output(*this, records, count);
+    std::uint64_t lost = 0;
+    const std::size_t copied = ring_.read(data, count, lost);
+    lost_ += lost;
+    return {copied, lost};
+  }
+
+  nb::object last() {
+    check_open();
+    nb::object record = type_.zeros(1);
+    std::size_t count;
+    if (!ring_.last(type_.output(*this, record, count))) return nb::none();
+    return record;
+  }
+
+  void seek(nb::handle sequence) { ring_.seek(sequence_up_to(published(), sequence, *this)); }
+  std::uint64_t position() const {
+    check_open();
+    return ring_.position();
+  }
+  std::uint64_t oldest() const {
+    check_open();
+    return ring_.oldest();
+  }
+  std::uint64_t published() const {
+    check_open();
+    return ring_.published();
+  }
+  std::uint64_t lost() const { return lost_; }
+  nb::object dtype() const { return type_.dtype(); }
+
+ private:
+  RecordType type_;
+  RingFollower ring_;
+  std::uint64_t lost_ = 0;
+};
+
 template <class T>
 nb::class_<T> bind_ring_role(nb::module_& module, const char* name) {
   return bind_role<T>(module, name)
@@ -247,7 +313,8 @@ nb::class_<T> bind_ring_role(nb::module_& module, const char* name) {
 void bind_ring(nb::module_& module) {
   bind_ring_role<PyProducer>(module, "Producer")
       .def("push", &PyProducer::push, nb::arg("record").none(), nb::arg("timeout").none() = 0.0)
-      .def("push_many", &PyProducer::push_many, nb::arg("records").none(), nb::arg("timeout").none() = 0.0)
+      .def("push_many", &PyProducer::push_many, nb::arg("records").none(),
+           nb::arg("timeout").none() = 0.0)
       .def_prop_ro("published", &PyProducer::published);
   bind_ring_role<PyConsumer>(module, "Consumer")
       .def("pop", &PyConsumer::pop, nb::arg("record").none())
@@ -257,6 +324,16 @@ void bind_ring(nb::module_& module) {
       .def("rewind", &PyConsumer::rewind)
       .def_prop_ro("pending", &PyConsumer::pending)
       .def_prop_ro("committed", &PyConsumer::committed);
+  bind_role<PyRingFollower>(module, "RingFollower")
+      .def(nb::init<std::string, nb::handle, std::uint64_t, nb::handle, std::uint64_t, bool>())
+      .def("read", &PyRingFollower::read, nb::arg("records").none())
+      .def("last", &PyRingFollower::last)
+      .def("seek", &PyRingFollower::seek, nb::arg("sequence").none())
+      .def_prop_ro("position", &PyRingFollower::position)
+      .def_prop_ro("oldest", &PyRingFollower::oldest)
+      .def_prop_ro("published", &PyRingFollower::published)
+      .def_prop_ro("lost", &PyRingFollower::lost)
+      .def_prop_ro("dtype", &PyRingFollower::dtype);
 }
 
 }  // namespace bot4::binding

@@ -37,7 +37,9 @@ class PyWords : public Role {
     check_open();
     return memory().as<PaddedWord>()[index].value;
   }
-  std::uint64_t number(nb::handle value) const { return unsigned_word(value, name() + ": a value"); }
+  std::uint64_t number(nb::handle value) const {
+    return unsigned_word(value, name() + ": a value");
+  }
 
   Names names_;
 };
@@ -50,8 +52,8 @@ void bind_words(nb::module_& module) {
       .def("load", &PyWords::load, nb::arg("word").none())
       .def("store", &PyWords::store, nb::arg("word").none(), nb::arg("value").none())
       .def("fetch_add", &PyWords::fetch_add, nb::arg("word").none(), nb::arg("n").none())
-      .def("compare_and_swap", &PyWords::compare_and_swap, nb::arg("word").none(), nb::arg("expected").none(),
-           nb::arg("desired").none());
+      .def("compare_and_swap", &PyWords::compare_and_swap, nb::arg("word").none(),
+           nb::arg("expected").none(), nb::arg("desired").none());
 }
 
 }  // namespace bot4::binding
