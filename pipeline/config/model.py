@@ -1,0 +1,376 @@
+"""What a configuration consists of: each key with its unit, its range and its default.
+
+`config.toml` shows the same defaults with what they mean; a test keeps the two alike.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from pipeline.config.lines import KeyPath
+from pipeline.config.values import (
+    Amount,
+    BasisPoints,
+    Capacity,
+    Cpus,
+    Currency,
+    Period,
+    PositiveBasisPoints,
+    ProcessCpus,
+    Rate,
+    Seconds,
+    decimal_from,
+    pattern,
+)
+from pipeline.instruments import money_to_text, to_e8
+
+SIMULATOR = "sim"
+"""The venue that is simulated by the process `exchange`."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: "`path` was `value`, must `remedy`"."""
+
+    path: KeyPath
+    value: object
+    remedy: str
+
+
+def _refuse(problems: list[Problem]) -> None:
+    """Report problems that lie in several places, which a validator can only do with a detour."""
+    if problems:
+        raise PydanticCustomError("problems", "several", {"problems": problems})
+
+
+class _Strict(BaseModel):
+    # Defaults are validated too: they may contradict what is configured beside them.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class InstrumentConfig(_Strict):
+    """One market of one venue; decimals are text, so that they stay exact."""
+
+    symbol: Annotated[
+        str, pattern(r"[A-Z0-9][A-Z0-9/:._-]{0,31}", "1 to 32 of A-Z 0-9 / : . _ -")
+    ] = Field(description="the venue's name of the market")
+    venue: Annotated[str, pattern(r"[a-z][a-z0-9_-]{0,31}", "1 to 32 of a-z 0-9 _ -")] = Field(
+        description='where it is traded; "sim" is simulated'
+    )
+    base: Currency = Field(description="currency of quantities")
+    quote: Currency = Field(description="currency of prices")
+    tick: Amount = Field(description="smallest step of a price, in the quote currency")
+    lot: Amount = Field(description="smallest step of a quantity, in the base currency")
+    min_notional: Annotated[Decimal, BeforeValidator(decimal_from), Field(ge=0)] = Field(
+        description="smallest value of an order, in the quote currency"
+    )
+    maker_fee: Rate = Field(description="rate on an order that rested; below 0 is a rebate")
+    taker_fee: Rate = Field(description="rate on an order that took")
+    price: Annotated[
+        Decimal | None,
+        BeforeValidator(lambda value: None if value is None else decimal_from(value)),
+    ] = Field(default=None, description="where the simulated market begins, in the quote currency")
+
+    @field_validator("quote")
+    @classmethod
+    def _differs_from_base(cls, quote: str, info: ValidationInfo) -> str:
+        if quote == info.data.get("base"):
+            raise ValueError("must be another currency than base")
+        return quote
+
+    @field_validator("price")
+    @classmethod
+    def _belongs_to_a_simulated_market(
+        cls, price: Decimal | None, info: ValidationInfo
+    ) -> Decimal | None:
+        tick, venue = info.data.get("tick"), info.data.get("venue")
+        if price is None:
+            if venue == SIMULATOR:
+                raise ValueError(f"must be given for venue {SIMULATOR!r}: its market begins there")
+        elif venue not in (SIMULATOR, None):
+            raise ValueError(f"must be left out: {venue!r} has prices of its own")
+        elif price <= 0:
+            raise ValueError("must be greater than 0")
+        elif tick and to_e8(price) % to_e8(tick):
+            raise ValueError(f"must be a multiple of the tick, {money_to_text(to_e8(tick))}")
+        return price
+
+
+def _simulated(base: str, lot: str, price: str) -> InstrumentConfig:
+    return InstrumentConfig.model_validate(
+        {
+            "symbol": f"{base}USDT",
+            "venue": SIMULATOR,
+            "base": base,
+            "quote": "USDT",
+            "tick": "0.01",
+            "lot": lot,
+            "min_notional": "5",
+            "maker_fee": "0.001",
+            "taker_fee": "0.001",
+            "price": price,
+        }
+    )
+
+
+class Exchange(_Strict):
+    """The simulated exchange."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="address it listens at")
+    seed: int = Field(default=1, ge=0, lt=1 << 63, description="of its market: same seed, same run")
+    rate: int = Field(default=2000, ge=1, le=1_000_000, description="market events a second")
+    volatility_bp: int = Field(default=2, ge=0, le=1000, description="std of a price step, bp")
+
+
+class TechnicalAnalysis(_Strict):
+    """Bars and indicators; periods in bars."""
+
+    trades_per_bar: int = Field(default=20, ge=1, le=1_000_000, description="trades in a bar")
+    fast: Period = Field(default=5, description="period of the fast moving average")
+    slow: Period = Field(default=20, description="period of the slow moving average")
+    rsi: Period = Field(default=14, description="period of the RSI; 14 is Wilder's")
+    atr: Period = Field(default=14, description="period of the ATR; 14 is Wilder's")
+
+    @field_validator("slow")
+    @classmethod
+    def _is_slower(cls, slow: int, info: ValidationInfo) -> int:
+        if (fast := info.data.get("fast")) is not None and slow <= fast:
+            raise ValueError(f"must be greater than ta.fast, {fast}")
+        return slow
+
+
+class MachineLearning(_Strict):
+    """The strategy and what it may ask for."""
+
+    strategy: Annotated[
+        str,
+        pattern(
+            r"[a-z][a-z0-9-]*|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
+            'a name such as "moving-average", or "package.module:Class"',
+        ),
+    ] = Field(default="moving-average", description="which")
+    weight_bp: BasisPoints = Field(
+        default=5000, description="weight of technical analysis against the model, bp"
+    )
+    threshold_bp: BasisPoints = Field(default=2500, description="least mixed signal to act on, bp")
+    order_notional: Amount = Field(
+        default=Decimal(1000), description="value of an order, in the account's currency"
+    )
+    stop_atr_bp: int = Field(
+        default=30_000, gt=0, le=1_000_000, description="distance of the stop, bp of one ATR"
+    )
+    ttl_ms: int = Field(default=1000, gt=0, le=3_600_000, description="life of an intent, ms")
+
+
+class Risk(_Strict):
+    """The limits; bp of equity unless said otherwise."""
+
+    position_bp: PositiveBasisPoints = Field(default=200, description="largest position, bp")
+    stale_ms: int = Field(default=3000, gt=0, le=600_000, description="oldest usable quote, ms")
+    stop_distance_bp: PositiveBasisPoints = Field(
+        default=400, description="largest distance of a stop, bp of the price"
+    )
+    drawdown_bp: PositiveBasisPoints = Field(
+        default=1500, description="loss since the high-water mark that halts, bp"
+    )
+    open_orders: int = Field(default=100, gt=0, le=10_000, description="most orders open at once")
+
+
+class Executor(_Strict):
+    """The paper venue."""
+
+    slippage_bp: int = Field(default=0, ge=0, le=1000, description="added to each paper fill, bp")
+
+
+class Pipeline(_Strict):
+    """The rings and how their readers wait."""
+
+    wait: str = Field(default="auto", description='"auto" (from the CPUs) or a strategy\'s name')
+    tick_ms: int = Field(
+        default=50, ge=1, le=1000, description="silence after which a stage gets a TICK, ms"
+    )
+    market_capacity: Capacity = Field(
+        default=16_384, description="records in the ring of market data, a power of two"
+    )
+    capacity: Capacity = Field(
+        default=4096, description="records in each other ring, a power of two"
+    )
+
+    @field_validator("wait")
+    @classmethod
+    def _is_a_strategy(cls, wait: str) -> str:
+        if wait == "auto":
+            return wait
+        from shm import STRATEGIES  # here, because it costs numpy
+
+        if wait not in STRATEGIES:
+            raise ValueError(f"must be one of auto, {', '.join(STRATEGIES)}")
+        return wait
+
+
+class Supervisor(_Strict):
+    """How processes are watched and restarted; times in seconds."""
+
+    heartbeat_s: float = Field(
+        default=2.0,
+        ge=2,
+        le=3600,
+        allow_inf_nan=False,
+        description="silence that counts as death; less would take a busy machine for one",
+    )
+    restart_budget: int = Field(default=5, ge=0, le=1000, description="restarts in the window")
+    restart_window_s: Seconds = Field(default=60.0, description="length of the window")
+    backoff_s: Seconds = Field(default=0.1, description="pause before a first restart; doubles")
+    backoff_max_s: Seconds = Field(default=5.0, description="longest pause before a restart")
+    drain_s: Seconds = Field(default=5.0, description="time to finish what is in the rings")
+
+    @field_validator("backoff_max_s")
+    @classmethod
+    def _is_no_shorter(cls, longest: float, info: ValidationInfo) -> float:
+        if (first := info.data.get("backoff_s")) is not None and longest < first:
+            raise ValueError(f"must be at least supervisor.backoff_s, {first}")
+        return longest
+
+
+class Affinity(_Strict):
+    """The CPUs of each process: "auto", or a list."""
+
+    supervisor: ProcessCpus = "auto"
+    exchange: ProcessCpus = "auto"
+    feed: ProcessCpus = "auto"
+    ta: ProcessCpus = "auto"
+    ml: ProcessCpus = "auto"
+    risk: ProcessCpus = "auto"
+    executor: ProcessCpus = "auto"
+
+
+class Host(_Strict):
+    """What is different from host to host."""
+
+    affinity: Affinity = Affinity()
+
+
+class Config(_Strict):
+    """The whole configuration."""
+
+    name: Annotated[
+        str,
+        pattern(
+            r"[a-z0-9][a-z0-9_-]{0,63}",
+            "1 to 64 of a-z 0-9 _ - and begin with a letter or a digit",
+        ),
+    ] = Field(default="paper", description="of the deployment; part of names in /dev/shm")
+    state_dir: str = Field(
+        default="", description="journal, recordings; empty: $XDG_STATE_HOME/bot4/<name>"
+    )
+    currency: Currency = Field(default="USDT", description="of the account")
+    equity: Amount = Field(default=Decimal(100_000), description="opening equity on paper")
+    instruments: tuple[InstrumentConfig, ...] = Field(
+        default=(
+            _simulated("BTC", "0.00001", "60000"),
+            _simulated("ETH", "0.0001", "3000"),
+            _simulated("SOL", "0.001", "150"),
+        ),
+        strict=False,  # TOML has arrays, which Python reads as lists
+        description="what is traded",
+    )
+    exchange: Exchange = Exchange()
+    ta: TechnicalAnalysis = TechnicalAnalysis()
+    ml: MachineLearning = MachineLearning()
+    risk: Risk = Risk()
+    executor: Executor = Executor()
+    pipeline: Pipeline = Pipeline()
+    supervisor: Supervisor = Supervisor()
+    hosts: dict[str, Host] = Field(default={"default": Host()})
+
+    @field_validator("instruments")
+    @classmethod
+    def _is_something(cls, entries: tuple[InstrumentConfig, ...]) -> tuple[InstrumentConfig, ...]:
+        if not entries:
+            raise ValueError("must have at least one entry")
+        return entries
+
+    @field_validator("state_dir")
+    @classmethod
+    def _is_absolute(cls, state_dir: str, info: ValidationInfo) -> str:
+        """Fill in the default, and the home; the environment comes as context."""
+        environ: Mapping[str, str] = (info.context or {}).get("environ", os.environ)
+        home = environ.get("HOME") or str(Path.home())
+        if not state_dir:
+            state_home = environ.get("XDG_STATE_HOME", "")
+            # The XDG specification has relative paths ignored.
+            root = Path(state_home) if state_home.startswith("/") else Path(home, ".local/state")
+            return str(root / "bot4" / info.data.get("name", ""))
+        if state_dir.startswith("~/"):
+            return str(Path(home, state_dir[2:]))
+        if not state_dir.startswith("/"):
+            raise ValueError("must be an absolute path, or begin with ~/")
+        return str(Path(state_dir))
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Config:
+        problems: list[Problem] = []
+        first: dict[tuple[str, str], int] = {}
+        for index, entry in enumerate(self.instruments):
+            at = ("instruments", index)
+            if entry.quote != self.currency:
+                remedy = f"be the currency of the account, {self.currency}"
+                problems.append(Problem((*at, "quote"), entry.quote, remedy))
+            other = first.setdefault((entry.venue, entry.symbol), index)
+            if other != index:
+                remedy = f"differ from instruments.{other}.symbol: venue {entry.venue} has it once"
+                problems.append(Problem((*at, "symbol"), entry.symbol, remedy))
+        least = max(entry.min_notional for entry in self.instruments)
+        if self.ml.order_notional < least:
+            remedy = f"be at least {least}, the largest min_notional of the instruments"
+            problems.append(Problem(("ml", "order_notional"), str(self.ml.order_notional), remedy))
+        _refuse(problems)
+        return self
+
+    def affinity(self, host: str | None = None) -> dict[str, Cpus]:
+        """Return each process's CPUs on a host (default: this one), over those of every host."""
+        return {process: cpus for process, cpus, _ in self.affinity_sources(host)}
+
+    def affinity_sources(self, host: str | None = None) -> Iterator[tuple[str, Cpus, KeyPath]]:
+        """Yield each process, its CPUs on a host (default: this one), and the key that says so."""
+        own_name = host or socket.gethostname()
+        own = self.hosts.get(own_name, Host()).affinity
+        default = self.hosts.get("default", Host()).affinity
+        for process in Affinity.model_fields:
+            name, table = (
+                (own_name, own) if process in own.model_fields_set else ("default", default)
+            )
+            yield process, getattr(table, process), ("hosts", name, "affinity", process)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return what the stages need, as plain data with sorted keys; decimals are text.
+
+        Equal configurations give equal JSON. The CPUs are left out: they change from host to host
+        and are the supervisor's business.
+        """
+        plain = _plain(self.model_dump(exclude={"hosts"}))
+        assert isinstance(plain, dict)
+        return plain
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(value[key]) for key in sorted(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    return money_to_text(to_e8(value)) if isinstance(value, Decimal) else value
