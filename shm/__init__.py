@@ -10,8 +10,9 @@ A segment is declared as a `Layout` of named regions, created once and attached 
 README.md in this folder shows each kind of region at work and says what survives which crash.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from shm._native import Wake
-from shm.aio import wait_async
 from shm.errors import (
     ArgumentError,
     ClosedError,
@@ -47,6 +48,9 @@ from shm.layout import (
 from shm.reap import SegmentInfo, list_segments, reap
 from shm.segment import Segment
 from shm.waiting import STRATEGIES, Finally, WaitStrategy, choose
+
+if TYPE_CHECKING:
+    from shm.aio import wait_async
 
 __all__ = [
     "STRATEGIES",
@@ -88,3 +92,12 @@ __all__ = [
     "reap",
     "wait_async",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # asyncio is a third of what importing this package costs, and most processes never use it.
+    if name == "wait_async":
+        from shm.aio import wait_async
+
+        return wait_async
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,107 @@
+"""The in-process driver: the same stages without processes, rings or clocks.
+
+It gives a stage's kernel the inputs and contexts that it is told to, and returns what the kernel
+emits: for replay of a recording, for backtest, for tests, and as the proof that a crash has changed
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline import _native
+from pipeline.records import CONTEXT, TICK, Array
+from pipeline.stage import Stage
+from pipeline.topology import edge, outputs_of
+
+
+class Driver:
+    """One stage, driven step by step; its state begins empty."""
+
+    def __init__(self, stage: Stage, kernel: object | None = None) -> None:
+        """Drive `kernel` (default: the stage's own)."""
+        self.inputs = stage.inputs
+        self.outputs = outputs_of(stage.name)
+        self._types = [edge(ring).dtype for ring in self.inputs]
+        self._cells = stage.cells()
+        self._replay = _native.Replay(
+            stage.kernel() if kernel is None else kernel,
+            [(group, dtype, count) for group, (dtype, count) in self._cells.items()],
+            list(zip(self.inputs, self._types, strict=True)),
+            [(each.ring, each.dtype) for each in self.outputs],
+        )
+        self._taken = dict.fromkeys([*self.inputs, "tick"], 0)
+        self._step = 0
+
+    def run(
+        self, contexts: Array, inputs: Mapping[str, Array], first: Mapping[str, int] | None = None
+    ) -> dict[str, Array]:
+        """Run one step per record of `contexts`, shape (n,); return what was emitted, by ring.
+
+        `inputs` are the records of each input ring from sequence `first` (default 0) on.
+
+        Raises:
+            RecordError: a context names an input that was not given.
+        """
+        first = first or {}
+        self._replay.run(
+            contexts,
+            [
+                np.ascontiguousarray(inputs.get(ring, np.zeros(0, dtype)))
+                for ring, dtype in zip(self.inputs, self._types, strict=True)
+            ],
+            [first.get(ring, 0) for ring in self.inputs],
+        )
+        return {
+            each.ring: np.frombuffer(self._replay.take(index), each.dtype)
+            for index, each in enumerate(self.outputs)
+        }
+
+    def step(
+        self,
+        source: str,
+        record: Array | np.void | None,
+        *,
+        now_ns: int,
+        halted: int = 0,
+        quote: Array | np.void | None = None,
+        instrument: int = 0,
+    ) -> list[tuple[str, Array]]:
+        """Take one step on a record of the ring `source`, or on a tick (None).
+
+        Returns:
+            (ring, record of shape (1,)) for each output, in the order of their rings.
+        """
+        self._step += 1
+        context = np.zeros(1, CONTEXT)
+        context["step"] = self._step
+        context["sequence"] = self._taken[source]
+        context["now_ns"] = now_ns
+        context["source"] = TICK if record is None else self.inputs.index(source)
+        context["halted"] = halted
+        context["instrument"] = instrument
+        inputs: dict[str, Array] = {}
+        if record is not None:
+            event = np.atleast_1d(np.asarray(record))
+            context["instrument"] = event["instrument"]
+            inputs[source] = event
+        if quote is not None:
+            fields = np.asarray(quote).reshape(-1)
+            for name in fields.dtype.names or ():
+                context[name] = fields[name]
+        emitted = self.run(context, inputs, {source: self._taken[source]})
+        self._taken[source] += 1
+        return [
+            (ring, records[i : i + 1])
+            for ring, records in emitted.items()
+            for i in range(len(records))
+        ]
+
+    def state(self, group: str) -> Array:
+        """Return a copy of all records of a group of cells."""
+        dtype: np.dtype[Any] = self._cells[group][0]
+        # Through a bytearray: numpy's own copy leaves the gaps of a dtype as they come.
+        return np.frombuffer(bytearray(self._replay.state(list(self._cells).index(group))), dtype)

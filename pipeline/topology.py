@@ -1,0 +1,150 @@
+"""The pipeline, declared once: its processes, the rings between them, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.records import (
+    CONTEXT,
+    CURSORS,
+    EXECUTION,
+    FEATURES,
+    INTENT,
+    MARKET,
+    ORDER,
+    OUTCOME,
+    QUOTE,
+)
+from pipeline.stage import Stage, load_object
+from shm import (
+    BlobSpec,
+    CellsSpec,
+    CountersSpec,
+    DoorbellSpec,
+    HistogramsSpec,
+    Layout,
+    ObserverSpec,
+    RingSpec,
+    TableSpec,
+    WordsSpec,
+)
+from shm.layout import RegionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A ring from one process to another.
+
+    A consumer that is not woken by it takes its records whenever something else, a tick at the
+    latest, wakes it.
+    """
+
+    ring: str
+    dtype: np.dtype[np.void]
+    producer: str
+    consumer: str
+    wakes: bool = True
+
+
+EDGES: Final = (
+    Edge("market", MARKET, "feed", "ta"),
+    # For the paper venue: an order is matched against all that had happened when it arrived.
+    Edge("ticks", MARKET, "feed", "executor", wakes=False),
+    Edge("features", FEATURES, "ta", "ml"),
+    Edge("intents", INTENT, "ml", "risk"),
+    Edge("orders", ORDER, "risk", "executor"),
+    Edge("outcomes", OUTCOME, "risk", "ml"),
+    Edge("executions", EXECUTION, "executor", "risk"),
+)
+
+STAGES: Final[Mapping[str, str]] = {
+    "ta": "workers.ta.stage:TechnicalAnalysis",
+    "ml": "workers.ml.stage:Strategies",
+    "risk": "workers.risk.stage:Risk",
+    "executor": "workers.executor.stage:PaperExecutor",
+}
+"""The stages that the runtime drives, from source to sink; the feed, before them, is a source."""
+
+PIPELINE: Final = ("feed", *STAGES)
+PROCESSES: Final = ("exchange", *PIPELINE)
+"""All that the supervisor starts, from source to sink."""
+
+LAST: Final = "orders"
+"""The ring whose records end the way of a market record: tick to order is measured behind it."""
+
+# The first ones of each are known to native/binding/loop.cpp by their place.
+STAGE_WORDS: Final = ("committed", "beat", "first_ns", "crash", "pid", "started_ns")
+RUN_WORDS: Final = ("halted", "finished")
+
+STAGE_COUNTERS: Final = ("replayed", "suppressed")
+FEED_COUNTERS: Final = ("connects", "messages", "malformed", "unknown", "full")
+
+CONFIG_BYTES: Final = 1 << 16
+HALT: Final = np.dtype([("time_ns", "<i8"), ("actor", "S64"), ("reason", "S184")])
+
+
+def stage(name: str, config: Mapping[str, Any]) -> Stage:
+    """Return a stage by its name, importing it."""
+    made: Stage = load_object(STAGES[name])(config)
+    return made
+
+
+def outputs_of(producer: str) -> tuple[Edge, ...]:
+    """Return the rings that a process publishes to."""
+    return tuple(edge for edge in EDGES if edge.producer == producer)
+
+
+def edge(ring: str) -> Edge:
+    """Return an edge by the name of its ring."""
+    return next(each for each in EDGES if each.ring == ring)
+
+
+def histograms_of(stage: Stage) -> tuple[str, ...]:
+    """Return the latencies that a stage records, all in ns."""
+    hops = tuple(f"hop.{ring}" for ring in stage.inputs)
+    last = ("tick_to_order",) if LAST in stage.inputs else ()
+    return (*hops, "through", *last)
+
+
+def layout(config: Mapping[str, Any], affinity: Mapping[str, Sequence[int]]) -> Layout:
+    """Return the segment's layout for a resolved configuration and a map of CPUs."""
+    pipeline = config["pipeline"]
+    capacities = {"market": pipeline["market_capacity"], "ticks": 4 * pipeline["market_capacity"]}
+    regions: list[RegionSpec] = [
+        BlobSpec("config", CONFIG_BYTES),
+        WordsSpec("run", RUN_WORDS),
+        TableSpec("halt", HALT, 1),
+        WordsSpec("supervisor.words", ("beat", "pid")),
+        CountersSpec("restarts", PROCESSES),
+        WordsSpec("exchange.words", ("port", "beat", "pid")),
+        WordsSpec("feed.words", STAGE_WORDS),
+        CountersSpec("feed.counters", FEED_COUNTERS),
+        HistogramsSpec("feed.latency", ("through",)),
+        TableSpec("quotes", QUOTE, len(config["instruments"])),
+        *(DoorbellSpec(name, cpus=tuple(affinity[name]) or None) for name in PIPELINE),
+    ]
+    for each in EDGES:
+        regions.append(
+            RingSpec(
+                each.ring,
+                each.dtype,
+                capacities.get(each.ring, pipeline["capacity"]),
+                consumer_bell=each.consumer if each.wakes else None,
+                producer_bell=each.producer,
+            )
+        )
+    for name in STAGES:
+        made = stage(name, config)
+        regions += [
+            WordsSpec(f"{name}.words", STAGE_WORDS),
+            CountersSpec(f"{name}.counters", STAGE_COUNTERS),
+            HistogramsSpec(f"{name}.latency", histograms_of(made)),
+            ObserverSpec(f"{name}.contexts", CONTEXT, pipeline["market_capacity"]),
+            CellsSpec(f"{name}.cursors", CURSORS, 1),
+            *(CellsSpec(f"{name}.{group}", *cells) for group, cells in made.cells().items()),
+        ]
+    return Layout(*regions)
