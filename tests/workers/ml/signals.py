@@ -1,0 +1,136 @@
+"""Rows of features and outcomes for the tests of ml, and its kernels over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.records import FEATURES, OUTCOME
+from pipeline.replay import Driver
+from pipeline.vocabulary import OutcomeKind, Side
+from workers.ml.reference import MachineLearning as Reference
+from workers.ml.stage import Strategies
+from workers.ta.features import FEATURES_VERSION, Feature
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+ENGINES = ("native", "reference")
+NOW = 5_000_000_000
+
+
+def config(
+    instruments: int = 1, tick: str = "0.01", lot: str = "0.001", **settings: Any
+) -> dict[str, Any]:
+    """Return a configuration in which a lot is worth 0.10 at a close of 10,000 ticks."""
+    defaults = {
+        "strategy": "moving-average",
+        "weight_bp": 5_000,
+        "threshold_bp": 2_500,
+        "order_notional": "1000",
+        "stop_atr_bp": 30_000,
+        "ttl_ms": 1_000,
+    }
+    return {
+        "instruments": [
+            {
+                "symbol": f"C{index}USDT",
+                "venue": "sim",
+                "base": f"C{index}",
+                "quote": "USDT",
+                "tick": tick,
+                "lot": lot,
+                "min_notional": "5",
+                "maker_fee": "0.001",
+                "taker_fee": "0.001",
+            }
+            for index in range(instruments)
+        ],
+        "ml": defaults | settings,
+    }
+
+
+def drive(engine: str, instruments: int = 1, **settings: Any) -> Driver:
+    stage = Strategies(config(instruments, **settings))
+    if engine == "native":
+        return Driver(stage)
+    return Driver(stage, kernel=Reference(stage.settings, stage.instruments))
+
+
+def features(
+    values: dict[Feature, float], close: int = 10_000, instrument: int = 0, bar: int = 1
+) -> Array:
+    row = np.zeros(1, FEATURES)
+    row["instrument"] = instrument
+    row["venue_ns"] = 60
+    row["received_ns"] = 1_060
+    row["version"] = FEATURES_VERSION
+    row["bar"] = bar
+    row["close"] = close
+    for feature, value in values.items():
+        row["value"][0, feature] = value
+        row["valid"] |= np.uint64(1 << feature)
+    return row
+
+
+def means(
+    fast: float, slow: float, close: int = 10_000, atr: float = 20.0, instrument: int = 0
+) -> Array:
+    values = {Feature.SMA_FAST: fast, Feature.SMA_SLOW: slow, Feature.ATR: atr}
+    return features(values, close, instrument)
+
+
+def below(**more: Any) -> Array:
+    """Return a row with the fast mean below the slow one."""
+    return means(99.0, 100.0, **more)
+
+
+def above(**more: Any) -> Array:
+    return means(101.0, 100.0, **more)
+
+
+def outcome(
+    kind: OutcomeKind,
+    intent: int,
+    side: Side = Side.BUY,
+    *,
+    position: int = 0,
+    leaves: int = 0,
+    instrument: int = 0,
+) -> Array:
+    record = np.zeros(1, OUTCOME)
+    record["instrument"] = instrument
+    record["intent_id"] = intent
+    record["kind"] = kind
+    record["side"] = side
+    record["position"] = position
+    record["leaves"] = leaves
+    return record
+
+
+def see(driver: Driver, row: Array, now_ns: int = NOW) -> Array | None:
+    """Return the intent with which a row is answered, or None."""
+    outputs = driver.step("features", row, now_ns=now_ns)
+    assert [ring for ring, _ in outputs] in ([], ["intents"])
+    return outputs[0][1] if outputs else None
+
+
+def hear(driver: Driver, record: Array) -> None:
+    """Give it an outcome, which has to be answered with nothing."""
+    assert driver.step("outcomes", record, now_ns=NOW) == []
+
+
+def enter(driver: Driver, instrument: int = 0) -> int:
+    """Have it cross upwards; return the id of the entry, which is pending then."""
+    assert see(driver, below(instrument=instrument)) is None
+    intent = see(driver, above(instrument=instrument))
+    assert intent is not None
+    assert intent["side"] == Side.BUY
+    return int(intent["intent_id"][0])
+
+
+def hold(driver: Driver, position: int = 7) -> int:
+    """Have it enter and be filled; return the id of the entry."""
+    intent = enter(driver)
+    hear(driver, outcome(OutcomeKind.FILL, intent, position=position))
+    return intent

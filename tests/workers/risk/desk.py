@@ -1,0 +1,166 @@
+"""A risk stage with an account, driven by plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.instruments import E8
+from pipeline.records import EXECUTION, INTENT, QUOTE, Array
+from pipeline.replay import Driver
+from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, Side
+from workers.risk import reference
+from workers.risk.stage import Risk
+
+ENGINES = ("native", "reference")
+
+NOW = 10**12
+TTL = 10**9
+STALE_MS = 3000
+
+# The first is easy to reckon with: a tick is 1, and so is a lot. The second rounds at every turn: a
+# tick of a lot is worth a tenth of the smallest money.
+INSTRUMENTS = [
+    {
+        "symbol": symbol,
+        "venue": "sim",
+        "base": symbol[:3],
+        "quote": "USDT",
+        "tick": tick,
+        "lot": lot,
+        "min_notional": least,
+        "maker_fee": "0",
+        "taker_fee": fee,
+    }
+    for symbol, tick, lot, least, fee in (
+        ("ONEUSDT", "1", "1", "100", "0.001"),
+        ("ODDUSDT", "0.00001", "0.0001", "0.0000001", "0.00075"),
+    )
+]
+
+
+def config(equity: str = "100000", **risk: int) -> dict[str, Any]:
+    """A resolved configuration, as far as risk and executor read it."""
+    limits = {
+        "position_bp": 200,
+        "stale_ms": STALE_MS,
+        "stop_distance_bp": 400,
+        "drawdown_bp": 1500,
+        "open_orders": 100,
+    }
+    return {
+        "equity": equity,
+        "instruments": INSTRUMENTS,
+        "risk": limits | risk,
+        "executor": {"slippage_bp": 0},
+    }
+
+
+def quote(bid: int = 99, ask: int = 100, *, link_ns: int = NOW, received_ns: int = NOW) -> Array:
+    """A quote; fresh unless told otherwise."""
+    record = np.zeros(1, QUOTE)
+    record["bid"], record["ask"] = bid, ask
+    record["link_ns"], record["received_ns"] = link_ns, received_ns
+    return record
+
+
+def record_of(dtype: np.dtype[np.void], **fields: int) -> Array:
+    """A record with these fields, the rest 0."""
+    record = np.zeros(1, dtype)
+    for name, value in fields.items():
+        record[name] = value
+    return record
+
+
+def codes(outcome: Array) -> set[Denial]:
+    """All checks that failed."""
+    mask = int(outcome["failed"][0])
+    return {code for bit, code in enumerate(CHECKS) if mask >> bit & 1}
+
+
+def e8(amount: float) -> int:
+    """Money in 1e-8, of an amount that a float holds exactly enough."""
+    return round(amount * E8)
+
+
+class Desk:
+    """A stage of one engine, asked one thing at a time."""
+
+    def __init__(self, engine: str, equity: str = "100000", **risk: int) -> None:
+        self.stage = Risk(config(equity, **risk))
+        kernel = reference.Risk(self.stage.settings, self.stage.instruments)
+        self.driver = Driver(self.stage, kernel if engine == "reference" else None)
+
+    def ask(
+        self, *, halted: int = 0, market: Array | None = None, **fields: Any
+    ) -> tuple[Array | None, Array]:
+        """Send an intent, by default a sound one for 10 lots; return (order, outcome)."""
+        sound = {
+            "intent_id": 7,
+            "side": Side.BUY,
+            "quantity": 10,
+            "stop": 97,
+            "created_ns": NOW,
+            "ttl_ns": TTL,
+        }
+        answers = self.driver.step(
+            "intents",
+            record_of(INTENT, **sound | fields),
+            now_ns=NOW,
+            halted=halted,
+            quote=quote() if market is None else market,
+        )
+        if len(answers) == 1:
+            assert answers[0][0] == "outcomes"
+            return None, answers[0][1]
+        (first, order), (second, outcome) = answers
+        assert (first, second) == ("orders", "outcomes")
+        return order, outcome
+
+    def approve(self, **fields: Any) -> Array:
+        """Send an intent that must pass; return its order."""
+        order, outcome = self.ask(**fields)
+        assert order is not None, codes(outcome)
+        return order
+
+    def execute(self, *, market: Array | None = None, **fields: Any) -> Array:
+        """Send an execution, by default a whole fill at 100 without a fee; return the outcome."""
+        fill = {"kind": ExecutionKind.FILL, "side": Side.BUY, "quantity": 10, "price": 100}
+        [(ring, outcome)] = self.driver.step(
+            "executions",
+            record_of(EXECUTION, **fill | fields),
+            now_ns=NOW,
+            quote=quote() if market is None else market,
+        )
+        assert ring == "outcomes"
+        return outcome
+
+    def tick(self, market: Array, instrument: int = 0) -> None:
+        """Let risk look at the market."""
+        answers = self.driver.step("tick", None, now_ns=NOW, quote=market, instrument=instrument)
+        assert answers == []
+
+    @property
+    def account(self) -> np.void:
+        """The account."""
+        account: np.void = self.driver.state("account")[0]
+        return account
+
+    def held(self, instrument: int = 0) -> np.void:
+        """What is held of an instrument."""
+        held: np.void = self.driver.state("instruments")[instrument]
+        return held
+
+    def open_orders(self) -> Array:
+        """The cells in use."""
+        cells = self.driver.state("orders")
+        used: Array = cells[cells["order_id"] != 0]
+        return used
+
+    def is_conserved(self) -> bool:
+        """Whether all money is accounted for."""
+        account = {name: int(self.account[name]) for name in self.account.dtype.names or ()}
+        cost = sum(int(cost) for cost in self.driver.state("instruments")["cost_e8"])
+        expected = account["opening_e8"] + account["realised_e8"] - account["fees_e8"]
+        return account["cash_e8"] + cost == expected

@@ -1,0 +1,201 @@
+"""Native and reference give the same bytes, over long histories of everything that can happen.
+
+Risk and the paper executor are driven as they are in the pipeline: what risk orders is executed,
+and what is executed is booked; strange intents and executions of nobody's orders come in between.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.records import EXECUTION, INTENT, MARKET, Array
+from pipeline.replay import Driver
+from pipeline.vocabulary import CHECKS, ExecutionKind, MarketKind
+from tests.workers.risk.desk import NOW, TTL, config, quote, record_of
+from workers.executor import reference as executor_reference
+from workers.executor.stage import PaperExecutor
+from workers.risk import reference
+from workers.risk.stage import Risk
+
+CONFIG = config("100000", position_bp=2000, open_orders=2) | {"executor": {"slippage_bp": 7}}
+ODD = (0, 1, -1, 2**31, 2**63 - 1, -(2**63))
+STEPS = 2000
+
+
+class Pair:
+    """The same stage twice, native and reference: both take each step, and must agree."""
+
+    def __init__(self, stage: Any, other: object) -> None:
+        self.native, self.reference = Driver(stage), Driver(stage, other)
+        self.groups = tuple(stage.cells())
+
+    def step(self, *args: Any, **kwargs: Any) -> list[tuple[str, Array]]:
+        answers = self.native.step(*args, **kwargs)
+        others = self.reference.step(*args, **kwargs)
+        assert [(ring, record.tobytes()) for ring, record in answers] == [
+            (ring, record.tobytes()) for ring, record in others
+        ]
+        return answers
+
+    def compare_states(self) -> None:
+        for group in self.groups:
+            np.testing.assert_array_equal(self.native.state(group), self.reference.state(group))
+
+
+class History:
+    """A market, a strategy of no sense, and what comes of both."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        risk, executor = Risk(CONFIG), PaperExecutor(CONFIG)
+        self.risk = Pair(risk, reference.Risk(risk.settings, risk.instruments))
+        self.executor = Pair(executor, executor_reference.PaperExecutor(7, executor.instruments))
+        self.now = NOW
+        self.bids = [100, 100_000]
+        self.failed = 0
+        self.kinds: set[int] = set()
+        self.orders: list[Array] = []
+
+    def quote(self, instrument: int) -> Array:
+        bid = self.bids[instrument]
+        return quote(
+            bid,
+            self.random.choice([bid + 1] * 10 + [bid + 2] * 5 + [bid, 0]),
+            link_ns=self.now - self.random.choice([0] * 10 + [3 * 10**9, 3 * 10**9 + 1]),
+            received_ns=self.now * self.random.choice([0] + [1] * 20),
+        )
+
+    def move(self) -> None:
+        """The market moves; the executor hears of it, risk looks at it."""
+        index = self.random.randrange(2)
+        bid = self.bids[index]
+        self.bids[index] = max(1, bid + self.random.choice([-1, 0, 1]) * max(1, bid // 100))
+        tick = record_of(
+            MARKET,
+            instrument=index,
+            kind=self.random.choice([MarketKind.TRADE, MarketKind.QUOTE, MarketKind.QUOTE]),
+            bid=self.random.choice([self.bids[index], self.bids[index], 0]),
+            ask=self.random.choice([self.bids[index] + 1, self.bids[index] + 1, 0]),
+            venue_ns=self.now - 5,
+            received_ns=self.now - 1,
+        )
+        self.book(self.executor.step("ticks", tick, now_ns=self.now))
+        self.risk.step("tick", None, now_ns=self.now, quote=self.quote(index), instrument=index)
+        self.executor.step("tick", None, now_ns=self.now)
+
+    def ask(self) -> None:
+        """The strategy wants something, sane or not; an order may wait for its execution."""
+        choose = self.random.choice
+        index = choose([0] * 10 + [1] * 10 + [2])
+        bid = self.bids[min(index, 1)]
+        side = choose([1, -1])
+        fields = {
+            "instrument": index,
+            "intent_id": self.random.randrange(1000),
+            "strategy": self.random.randrange(4),
+            "side": side,
+            "reduce_only": choose([0, 0, 1]),
+            "quantity": self.random.randint(1, 60 if index == 0 else 10**6),
+            "limit": choose([0, 0, bid, bid + 1, bid - side]),
+            "stop": choose([bid - 2 * side] * 8 + [0, bid * 9 // 10, bid]),
+            "created_ns": self.now - choose([0] * 10 + [TTL, TTL + 1]),
+            "ttl_ns": TTL,
+            "received_ns": self.now - 2,
+            "venue_ns": self.now - 3,
+        }
+        if self.random.random() < 0.1:
+            field = choose(["quantity", "limit", "stop", "created_ns", "ttl_ns"])
+            fields[field] = choose(ODD)
+        if self.random.random() < 0.05:
+            fields |= choose([{"side": 0}, {"side": 3}, {"reduce_only": 255}])
+        market = self.quote(min(index, 1))
+        if self.random.random() < 0.05:
+            market["ask"] = 2**63 - 1
+        answers = self.risk.step(
+            "intents",
+            record_of(INTENT, **fields),
+            now_ns=self.now,
+            halted=int(self.random.random() < 0.03),
+            quote=market,
+        )
+        self.failed |= int(answers[-1][1]["failed"][0])
+        self.orders += [record for ring, record in answers if ring == "orders"]
+
+    def execute(self) -> None:
+        """The oldest order reaches the venue."""
+        if self.orders:
+            halted = int(self.random.random() < 0.05)
+            order = self.orders.pop(0)
+            self.book(self.executor.step("orders", order, now_ns=self.now, halted=halted))
+
+    def surprise(self) -> None:
+        """An execution that nobody asked for: the executor's position is no longer risk's."""
+        choose = self.random.choice
+        execution = record_of(
+            EXECUTION,
+            instrument=choose([0, 1]),
+            kind=choose(list(ExecutionKind)),
+            side=choose([1, -1]),
+            order_id=choose([0, 1, 5, 10**6, 2**64 - 1]),
+            quantity=self.random.randint(1, 9),
+            price=choose([1, 99, 100, 12345]),
+            leaves=choose([0, 1, 2, -1, 2**63 - 1]),
+            fee=choose([0, 1, -1, 10**6]),
+            reason=choose([0, 201, 302, 207, 999]),
+        )
+        self.book([("executions", execution)])
+
+    def book(self, answers: list[tuple[str, Array]]) -> None:
+        for _, execution in answers:
+            self.kinds.add(int(execution["kind"][0]))
+            market = self.quote(int(execution["instrument"][0]))
+            self.risk.step("executions", execution, now_ns=self.now, quote=market)
+
+
+ACTS = (History.move, History.ask, History.ask, History.execute)
+
+
+def run(seed: int, acts: Sequence[Callable[[History], None]]) -> History:
+    history = History(seed)
+    for step in range(STEPS):
+        history.now += 10**6
+        history.random.choice(acts)(history)
+        if step % 50 == 0:
+            history.risk.compare_states()
+            history.executor.compare_states()
+    history.risk.compare_states()
+    history.executor.compare_states()
+    return history
+
+
+def test_both_agree_over_everything_that_can_happen() -> None:
+    failed, kinds = 0, set()
+    for seed in range(3):
+        history = run(seed, [*ACTS, History.surprise])
+        failed |= history.failed
+        kinds |= history.kinds
+    assert failed == (1 << len(CHECKS)) - 1  # each check has refused something
+    assert kinds == set(ExecutionKind)
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_risk_and_the_executor_hold_the_same_and_nothing_stays_reserved(seed: int) -> None:
+    history = run(seed, ACTS)
+    while history.orders:
+        history.execute()
+    booked = history.risk.native.state("instruments")
+    held = history.executor.native.state("instruments")
+    np.testing.assert_array_equal(booked["position"], held["position"])
+    [account] = history.risk.native.state("account")
+    assert account["fills"] == history.executor.native.state("stage")["last_trade_id"][0] > 50
+    assert (account["reserved_e8"], account["open_orders"]) == (0, 0)
+    assert not booked["reserved_buy"].any()
+    assert not booked["reserved_sell"].any()
+    assert account["cash_e8"] + booked["cost_e8"].sum() == (
+        account["opening_e8"] + account["realised_e8"] - account["fees_e8"]
+    )

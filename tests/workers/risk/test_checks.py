@@ -1,0 +1,269 @@
+"""Each check at, just inside and just outside its limit, native and reference alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, OutcomeKind, Side
+from tests.workers.risk.desk import NOW, STALE_MS, TTL, Desk, codes, e8, quote
+
+OLDEST = NOW - STALE_MS * 1_000_000
+
+# (what is asked, the checks that must fail, all of them)
+LIMITS: list[tuple[Mapping[str, Any], set[Denial]]] = [
+    ({}, set()),
+    ({"quantity": 1}, set()),
+    ({"quantity": 0}, {Denial.BAD_FIELD}),
+    ({"quantity": -1}, {Denial.BAD_FIELD}),
+    ({"side": 0}, {Denial.BAD_FIELD}),
+    ({"side": 2}, {Denial.BAD_FIELD}),
+    ({"side": -2}, {Denial.BAD_FIELD}),
+    ({"limit": 1}, set()),
+    ({"limit": -1}, {Denial.BAD_FIELD}),
+    ({"stop": -1}, {Denial.BAD_FIELD}),
+    ({"reduce_only": 2}, {Denial.BAD_FIELD}),
+    ({"reduce_only": 1}, {Denial.REDUCE_ONLY_INCREASES}),
+    ({"instrument": 2}, {Denial.UNKNOWN_INSTRUMENT}),
+    ({"halted": 1}, {Denial.KILLED}),
+    ({"created_ns": NOW - TTL + 1}, set()),
+    ({"created_ns": NOW - TTL}, set()),
+    ({"created_ns": NOW - TTL - 1}, {Denial.INTENT_EXPIRED}),
+    ({"market": quote(link_ns=OLDEST + 1)}, set()),
+    ({"market": quote(link_ns=OLDEST)}, set()),
+    ({"market": quote(link_ns=OLDEST - 1)}, {Denial.MD_STALE}),
+    ({"market": quote(received_ns=0)}, {Denial.MD_STALE}),
+    ({"market": quote(received_ns=1)}, set()),  # a quiet market is not a stale one
+    ({"market": quote(0, 0, received_ns=0)}, {Denial.MD_STALE, Denial.MD_CROSSED}),
+    ({"market": quote(100, 100)}, {Denial.MD_CROSSED}),
+    ({"market": quote(101, 100)}, {Denial.MD_CROSSED}),
+    ({"market": quote(0, 100)}, {Denial.MD_CROSSED}),
+    ({"market": quote(99, 0)}, {Denial.MD_CROSSED}),
+    ({"market": quote(98, 99), "quantity": 1}, {Denial.NOTIONAL_MIN}),
+    ({"market": quote(99, 101), "quantity": 1}, set()),
+    ({"quantity": 19}, set()),
+    ({"quantity": 20}, set()),  # 2 % of the equity
+    ({"quantity": 21}, {Denial.POSITION_SIZE}),
+    ({"stop": 0}, {Denial.STOP_REQUIRED}),
+    ({"stop": 99}, set()),
+    ({"stop": 100}, {Denial.STOP_WRONG_SIDE}),
+    ({"stop": 101}, {Denial.STOP_WRONG_SIDE}),
+    ({"stop": 96}, set()),  # 4 %
+    ({"stop": 95}, {Denial.STOP_TOO_FAR}),
+    # A short: its reference is the bid.
+    ({"side": -1, "stop": 100}, set()),
+    ({"side": -1, "stop": 99}, {Denial.STOP_WRONG_SIDE}),
+    ({"side": -1, "stop": 98}, {Denial.STOP_WRONG_SIDE}),
+    ({"side": -1, "stop": 102}, set()),
+    ({"side": -1, "stop": 103}, {Denial.STOP_TOO_FAR}),
+    ({"side": -1, "stop": 100, "quantity": 20}, set()),
+    ({"side": -1, "stop": 100, "quantity": 21}, {Denial.POSITION_SIZE}),
+    # Absurd sizes fail the checks for size, and nothing wraps around.
+    ({"quantity": 2**63 - 1}, {Denial.POSITION_SIZE, Denial.BUYING_POWER}),
+    ({"limit": 2**63 - 1}, {Denial.BUYING_POWER}),
+    (
+        {"market": quote(2**63 - 2, 2**63 - 1), "stop": 2**63 - 2},
+        {Denial.POSITION_SIZE, Denial.BUYING_POWER},
+    ),
+    ({"created_ns": -(2**63), "ttl_ns": 2**63 - 1}, {Denial.INTENT_EXPIRED}),
+]
+
+
+@pytest.mark.parametrize(("asked", "failing"), LIMITS)
+def test_an_intent_is_refused_beyond_a_limit_and_not_at_it(
+    desk: Desk, asked: Mapping[str, Any], failing: set[Denial]
+) -> None:
+    order, outcome = desk.ask(**asked)
+    assert codes(outcome) == failing
+    assert outcome["code"] == next((code for code in CHECKS if code in failing), Denial.NONE)
+    assert outcome["kind"] == (OutcomeKind.DENIED if failing else OutcomeKind.APPROVED)
+    assert (order is None) == bool(failing)
+
+
+def test_every_check_is_tried_somewhere_in_this_file() -> None:
+    elsewhere = {Denial.OPEN_ORDERS, Denial.DRAWDOWN}  # they take a history, below
+    assert set().union(*(failing for _, failing in LIMITS)) | elsewhere == set(CHECKS)
+
+
+def test_a_refusal_names_the_first_failing_check_and_all_others(desk: Desk) -> None:
+    order, outcome = desk.ask(
+        quantity=30, stop=90, created_ns=0, market=quote(200, 100, link_ns=0), strategy=3
+    )
+    assert order is None
+    assert codes(outcome) == {
+        Denial.INTENT_EXPIRED,
+        Denial.MD_STALE,
+        Denial.MD_CROSSED,
+        Denial.POSITION_SIZE,
+        Denial.STOP_TOO_FAR,
+    }
+    assert outcome["code"] == Denial.INTENT_EXPIRED
+    assert outcome[["intent_id", "order_id", "strategy", "quantity", "leaves"]][0].tolist() == (
+        7,
+        0,
+        3,
+        30,
+        0,
+    )
+    assert desk.account["denied"] == 1
+    assert desk.account["next_order_id"] == 1
+
+
+def test_money_for_a_buy_at_its_limit_with_the_fee_must_be_there_to_the_last_unit(
+    kind: str,
+) -> None:
+    wide = {"position_bp": 20_000}
+    asked: dict[str, Any] = {"quantity": 1000, "limit": 100}  # costs 100,000 and a fee of 100
+    assert Desk(kind, "100100", **wide).ask(**asked)[0] is not None
+    assert Desk(kind, "100100.00000001", **wide).ask(**asked)[0] is not None
+    _, outcome = Desk(kind, "100099.99999999", **wide).ask(**asked)
+    assert codes(outcome) == {Denial.BUYING_POWER}
+
+
+def test_a_buy_at_the_market_needs_money_for_the_collar(kind: str) -> None:
+    needed = 105 * 10 * 1.001
+    enough, short = f"{needed:.8f}", f"{needed - 1e-8:.8f}"
+    assert Desk(kind, enough, position_bp=10_000).approve()["reserved"] == e8(needed)
+    _, outcome = Desk(kind, short, position_bp=10_000).ask()
+    assert codes(outcome) == {Denial.BUYING_POWER}
+
+
+@pytest.mark.parametrize(
+    ("side", "market", "limit"),
+    [
+        (Side.BUY, quote(99, 100), 105),
+        (Side.BUY, quote(110, 111), 116),  # 116.55, rounded down
+        (Side.SELL, quote(99, 100), 95),  # 94.05, rounded up
+        (Side.SELL, quote(100, 101), 95),
+        (Side.SELL, quote(1, 2), 1),
+    ],
+)
+def test_a_market_order_gets_a_collar_of_five_per_cent_rounded_inward(
+    kind: str, side: Side, market: Any, limit: int
+) -> None:
+    desk = Desk(kind)
+    desk.execute(side=-side, quantity=1000, price=1)  # so that it reduces, and has no other limits
+    assert desk.approve(side=side, market=market, quantity=1)["limit"] == limit
+
+
+def test_an_intents_own_limit_is_the_orders(desk: Desk) -> None:
+    order = desk.approve(limit=101, strategy=5, received_ns=11, venue_ns=12)
+    named = [
+        "order_id",
+        "intent_id",
+        "strategy",
+        "side",
+        "reduce_only",
+        "quantity",
+        "limit",
+        "stop",
+    ]
+    assert order[named][0].tolist() == (1, 7, 5, 1, 0, 10, 101, 97)
+    assert order[["instrument", "received_ns", "venue_ns", "cause_index"]][0].tolist() == (
+        0,
+        11,
+        12,
+        0,
+    )
+
+
+def test_open_orders_are_limited_but_for_reducing_ones(kind: str) -> None:
+    desk = Desk(kind, open_orders=2)
+    desk.execute(quantity=5)
+    for _ in range(2):
+        desk.approve(quantity=1)
+    _, outcome = desk.ask(quantity=1)
+    assert codes(outcome) == {Denial.OPEN_ORDERS}
+    for _ in range(2):  # one an instrument: what there are cells for
+        desk.approve(side=Side.SELL, quantity=1, reduce_only=1, stop=0)
+    _, outcome = desk.ask(side=Side.SELL, quantity=1, reduce_only=1)
+    assert codes(outcome) == {Denial.OPEN_ORDERS}
+    assert desk.account["open_orders"] == len(desk.open_orders()) == 4
+    for order_id in (3, 1, 2):
+        desk.execute(kind=ExecutionKind.EXPIRED, order_id=order_id)
+    assert desk.approve(quantity=1)["order_id"] == 5  # ids are never used again
+
+
+def test_an_account_that_has_fallen_from_its_height_may_only_reduce(kind: str) -> None:
+    desk = Desk(kind)
+    desk.execute(quantity=1000)
+    desk.tick(quote(86, 87))
+    _, outcome = desk.ask(stop=84, market=quote(86, 87))
+    assert Denial.DRAWDOWN not in codes(outcome)
+    desk.tick(quote(85, 86))  # 15 % of the height, and that much is refused
+    _, outcome = desk.ask(stop=84, market=quote(85, 86))
+    assert codes(outcome) == {Denial.POSITION_SIZE, Denial.BUYING_POWER, Denial.DRAWDOWN}
+    desk.tick(quote(200, 201))  # nothing but an operator takes it back
+    _, outcome = desk.ask(stop=199, market=quote(200, 201))
+    assert Denial.DRAWDOWN in codes(outcome)
+    desk.approve(side=Side.SELL, quantity=1000, reduce_only=1, stop=0, market=quote(200, 201))
+
+
+def test_a_reducing_order_skips_what_would_keep_a_position_from_shrinking(desk: Desk) -> None:
+    desk.execute(quantity=100)  # 10 % of the equity, far beyond the limit of a position
+    order, outcome = desk.ask(side=Side.SELL, quantity=1, stop=0, market=quote(98, 99))
+    assert order is not None, codes(outcome)  # no stop, below the minimum, the rest still too large
+
+
+REFUSED_ALL_THE_SAME: list[tuple[Mapping[str, Any], Denial]] = [
+    ({"quantity": 0}, Denial.BAD_FIELD),
+    ({"halted": 1}, Denial.KILLED),
+    ({"created_ns": 0}, Denial.INTENT_EXPIRED),
+    ({"market": quote(link_ns=0)}, Denial.MD_STALE),
+    ({"market": quote(0, 100)}, Denial.MD_CROSSED),
+]
+
+
+@pytest.mark.parametrize(("asked", "failing"), REFUSED_ALL_THE_SAME)
+def test_a_reducing_order_is_held_to_the_rest(
+    desk: Desk, asked: Mapping[str, Any], failing: Denial
+) -> None:
+    desk.execute(quantity=10)
+    _, outcome = desk.ask(**{"side": Side.SELL, "reduce_only": 1, "stop": 0, **asked})
+    assert codes(outcome) == {failing}
+
+
+def test_covering_a_short_needs_the_money(kind: str) -> None:
+    desk = Desk(kind, "1000")
+    desk.execute(side=Side.SELL, quantity=10)
+    assert desk.account["cash_e8"] == e8(2000)
+    _, outcome = desk.ask(reduce_only=1, stop=0, limit=200, market=quote(190, 200))
+    assert codes(outcome) == {Denial.BUYING_POWER}
+    desk.approve(reduce_only=1, stop=0, limit=199, market=quote(190, 199))
+
+
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_reducing_ends_where_orders_under_way_would_turn_the_position(
+    desk: Desk, side: Side
+) -> None:
+    desk.execute(side=-side, quantity=10)
+    reduce: dict[str, Any] = {"side": side, "reduce_only": 1, "stop": 0}
+    _, outcome = desk.ask(**reduce, quantity=11)
+    assert Denial.REDUCE_ONLY_INCREASES in codes(outcome)
+    desk.approve(**reduce, quantity=4)
+    desk.approve(**reduce, quantity=6)
+    _, outcome = desk.ask(**reduce, quantity=1)
+    assert Denial.REDUCE_ONLY_INCREASES in codes(outcome)
+    assert Denial.STOP_REQUIRED in codes(outcome)  # it is no reducing order any more
+
+
+def test_two_orders_that_together_break_a_limit_are_not_both_approved(kind: str) -> None:
+    desk = Desk(kind)
+    desk.approve(quantity=12)
+    _, outcome = desk.ask(quantity=9)
+    assert codes(outcome) == {Denial.POSITION_SIZE}
+    desk.approve(quantity=8)
+
+    poor = Desk(kind, "2000", position_bp=10_000)
+    poor.approve(quantity=10)
+    _, outcome = poor.ask(quantity=10)
+    assert codes(outcome) == {Denial.BUYING_POWER}
+
+
+def test_orders_of_the_other_side_do_not_excuse_a_position(desk: Desk) -> None:
+    desk.approve(side=Side.SELL, quantity=20, stop=100)
+    desk.approve(side=Side.BUY, quantity=20)
+    _, outcome = desk.ask(side=Side.BUY, quantity=1)
+    assert Denial.POSITION_SIZE in codes(outcome)

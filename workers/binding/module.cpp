@@ -1,0 +1,186 @@
+// The stages' native kernels, as capsules for the runtime; their states, for numpy; and the feed's
+// publisher.
+#define BOT4_IMPORTS_NUMPY
+#include "../../pipeline/native/binding/kernel.hpp"
+
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include "../../shm/native/binding/described.hpp"
+#include "../executor/native/describe.hpp"
+#include "../executor/native/executor.hpp"
+#include "../feed/native/publisher.hpp"
+#include "../ml/native/describe.hpp"
+#include "../ml/native/ml.hpp"
+#include "../ml/native/moving_average.hpp"
+#include "../risk/native/describe.hpp"
+#include "../risk/native/risk.hpp"
+#include "../ta/native/describe.hpp"
+#include "../ta/native/ta.hpp"
+
+namespace bot4::binding {
+
+namespace {
+
+nb::object capsule(std::unique_ptr<Kernel> kernel) {
+  PyObject* made = PyCapsule_New(kernel.get(), kKernelCapsule, [](PyObject* self) {
+    delete static_cast<Kernel*>(PyCapsule_GetPointer(self, kKernelCapsule));
+  });
+  if (made == nullptr) throw nb::python_error();
+  kernel.release();
+  return nb::steal(made);
+}
+
+std::vector<Instrument> instruments_of(nb::handle instruments) {
+  std::vector<Instrument> result;
+  for (const nb::handle each : instruments)
+    result.push_back({nb::cast<std::int64_t>(each.attr("tick_e8")),
+                      nb::cast<std::int64_t>(each.attr("lot_e8")),
+                      nb::cast<std::int64_t>(each.attr("min_notional_e8")),
+                      nb::cast<std::int64_t>(each.attr("taker_fee_e8"))});
+  return result;
+}
+
+void bind_kernels(nb::module_& module) {
+  module.def(
+      "technical_analysis",
+      [](std::uint64_t trades_per_bar, std::uint64_t fast, std::uint64_t slow, std::uint64_t rsi,
+         std::uint64_t atr, nb::handle instruments) {
+        return capsule(std::make_unique<TechnicalAnalysis>(
+            TaSettings{trades_per_bar, fast, slow, rsi, atr}, instruments_of(instruments)));
+      },
+      nb::kw_only(), nb::arg("trades_per_bar"), nb::arg("fast"), nb::arg("slow"), nb::arg("rsi"),
+      nb::arg("atr"), nb::arg("instruments"));
+  module.def(
+      "moving_average",
+      [](std::int64_t weight_bp, std::int64_t threshold_bp, std::int64_t order_notional_e8,
+         std::int64_t stop_atr_bp, std::int64_t ttl_ns, nb::handle instruments) {
+        return capsule(std::make_unique<MachineLearning<MovingAverage>>(
+            MlSettings{weight_bp, threshold_bp, order_notional_e8, stop_atr_bp, ttl_ns},
+            instruments_of(instruments)));
+      },
+      nb::kw_only(), nb::arg("weight_bp"), nb::arg("threshold_bp"), nb::arg("order_notional_e8"),
+      nb::arg("stop_atr_bp"), nb::arg("ttl_ns"), nb::arg("instruments"));
+  module.def(
+      "risk",
+      [](std::int64_t equity_e8, std::int64_t position_bp, std::int64_t stale_ns,
+         std::int64_t stop_distance_bp, std::int64_t drawdown_bp, std::uint64_t open_orders,
+         nb::handle instruments) {
+        return capsule(std::make_unique<Risk>(
+            RiskSettings{equity_e8, position_bp, stale_ns, stop_distance_bp, drawdown_bp,
+                         open_orders},
+            instruments_of(instruments)));
+      },
+      nb::kw_only(), nb::arg("equity_e8"), nb::arg("position_bp"), nb::arg("stale_ns"),
+      nb::arg("stop_distance_bp"), nb::arg("drawdown_bp"), nb::arg("open_orders"),
+      nb::arg("instruments"));
+  module.def(
+      "paper_executor",
+      [](std::int64_t slippage_bp, nb::handle instruments) {
+        return capsule(std::make_unique<PaperExecutor>(ExecutorSettings{slippage_bp},
+                                                        instruments_of(instruments)));
+      },
+      nb::kw_only(), nb::arg("slippage_bp"), nb::arg("instruments"));
+  module.def("layouts", [] {
+    nb::dict layouts;
+    layouts["TaState"] = described<TaState>();
+    layouts["MlState"] = described<MlState>();
+    layouts["MlStage"] = described<MlStage>();
+    layouts["MovingAverageState"] = described<MovingAverageState>();
+    layouts["RiskAccount"] = described<RiskAccount>();
+    layouts["RiskInstrument"] = described<RiskInstrument>();
+    layouts["RiskOrder"] = described<RiskOrder>();
+    layouts["ExecutorInstrument"] = described<ExecutorInstrument>();
+    layouts["ExecutorStage"] = described<ExecutorStage>();
+    return layouts;
+  });
+}
+
+/// The feed's publisher, over the regions whose roles Python holds.
+class PyPublisher {
+ public:
+  PyPublisher(nb::object market, nb::object ta, nb::object ticks, nb::object quotes,
+              nb::object latency, nb::object words)
+      : keep_{market, ta, ticks, quotes, latency, words},
+        publisher_(region<shm::RingHeader>(market), shm::Bell(region<shm::DoorbellWords>(ta)),
+                   region<shm::RingHeader>(ticks), region<shm::TableHeader>(quotes),
+                   region<shm::HistogramWords>(latency), words_of(words)) {}
+
+  bool trade(std::uint32_t instrument, std::int64_t price, std::int64_t quantity,
+             std::int8_t aggressor, std::int64_t venue_ns, std::int64_t received_ns,
+             std::uint64_t venue_sequence, std::uint64_t position) {
+    Market record{};
+    record.kind = MarketKind::kTrade;
+    record.price = price;
+    record.quantity = quantity;
+    record.aggressor = static_cast<Side>(aggressor);
+    return publish(record, instrument, venue_ns, received_ns, venue_sequence, position);
+  }
+
+  bool quote(std::uint32_t instrument, std::int64_t bid, std::int64_t bid_quantity,
+             std::int64_t ask, std::int64_t ask_quantity, std::int64_t venue_ns,
+             std::int64_t received_ns, std::uint64_t venue_sequence, std::uint64_t position) {
+    Market record{};
+    record.kind = MarketKind::kQuote;
+    record.bid = bid;
+    record.bid_quantity = bid_quantity;
+    record.ask = ask;
+    record.ask_quantity = ask_quantity;
+    return publish(record, instrument, venue_ns, received_ns, venue_sequence, position);
+  }
+
+  bool has_room() const { return publisher_.has_room(); }
+  std::uint64_t published() const { return publisher_.published(); }
+  std::uint64_t position() { return publisher_.position(); }
+
+ private:
+  template <class T>
+  static T* region(nb::handle pointer) {
+    return from_capsule<T>(pointer, kRegionCapsule);
+  }
+  static Publisher::Words words_of(nb::handle pointer) {
+    auto* word = region<shm::PaddedWord>(pointer);
+    return {&word[0].value, &word[1].value, &word[2].value, &word[3].value};
+  }
+
+  bool publish(Market& record, std::uint32_t instrument, std::int64_t venue_ns,
+               std::int64_t received_ns, std::uint64_t venue_sequence, std::uint64_t position) {
+    record.header.instrument = instrument;
+    record.header.venue_ns = venue_ns;
+    record.header.received_ns = received_ns;
+    record.venue_sequence = venue_sequence;
+    record.position = position;
+    return publisher_.publish(record);
+  }
+
+  std::vector<nb::object> keep_;
+  Publisher publisher_;
+};
+
+void bind_publisher(nb::module_& module) {
+  nb::class_<PyPublisher>(module, "Publisher")
+      .def(nb::init<nb::object, nb::object, nb::object, nb::object, nb::object, nb::object>(),
+           nb::kw_only(), nb::arg("market"), nb::arg("ta"), nb::arg("ticks"), nb::arg("quotes"),
+           nb::arg("latency"), nb::arg("words"))
+      .def("trade", &PyPublisher::trade, nb::arg("instrument"), nb::arg("price"),
+           nb::arg("quantity"), nb::arg("aggressor"), nb::arg("venue_ns"), nb::arg("received_ns"),
+           nb::arg("venue_sequence"), nb::arg("position"))
+      .def("quote", &PyPublisher::quote, nb::arg("instrument"), nb::arg("bid"),
+           nb::arg("bid_quantity"), nb::arg("ask"), nb::arg("ask_quantity"), nb::arg("venue_ns"),
+           nb::arg("received_ns"), nb::arg("venue_sequence"), nb::arg("position"))
+      .def("has_room", &PyPublisher::has_room)
+      .def_prop_ro("published", &PyPublisher::published)
+      .def_prop_ro("position", &PyPublisher::position);
+}
+
+}  // namespace
+
+}  // namespace bot4::binding
+
+NB_MODULE(_native, module) {
+  if (_import_array() < 0) throw nanobind::python_error();
+  nanobind::set_leak_warnings(false);
+  bot4::binding::bind_kernels(module);
+  bot4::binding::bind_publisher(module);
+}

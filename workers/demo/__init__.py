@@ -1,1 +1,0 @@
-"""The two processes of the demonstration (`bot4 demo`)."""

@@ -1,0 +1,1 @@
+"""The built-in exchange: a seeded market behind the WebSocket protocol of Binance spot."""

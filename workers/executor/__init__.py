@@ -1,0 +1,1 @@
+"""The executor stage: orders and the market in, executions out."""

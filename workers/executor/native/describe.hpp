@@ -1,0 +1,8 @@
+// The state's fields, from which numpy's dtypes are made.
+#pragma once
+
+#include "../../../shm/native/describe.hpp"
+#include "state.hpp"
+
+BOT4_DESCRIBE(bot4::ExecutorInstrument, bid, ask, received_ns, venue_ns, position, stop, strategy)
+BOT4_DESCRIBE(bot4::ExecutorStage, last_trade_id)

@@ -1,0 +1,1 @@
+"""The feed: a venue's market data in, market records out."""

@@ -1,0 +1,128 @@
+// How the feed publishes: each market record to two rings and the table of quotes, exactly once.
+//
+// The ring `market` is the record of what happened; the ring `ticks`, for the paper venue, is the same
+// again. A feed that was killed between the two pushes left `ticks` behind by what `market` has more,
+// and its successor copies that before anything else. The table holds the latest quote, so writing it
+// again does no harm.
+#pragma once
+
+#include <csignal>
+
+#include "../../../pipeline/native/records.hpp"
+#include "../../../shm/native/metrics.hpp"
+#include "../../../shm/native/ring.hpp"
+#include "../../../shm/native/table.hpp"
+
+namespace bot4 {
+
+class Publisher {
+ public:
+  struct Words {
+    shm::Word* committed;  // records published
+    shm::Word* beat;
+    shm::Word* first_ns;
+    shm::Word* crash;      // [point:8][record:56], as in the stages' loop
+  };
+  /// Where a test may have the feed kill itself.
+  enum class CrashPoint : std::uint8_t { kReceived = 1, kOnMarket = 2, kOnTicks = 3, kQuoted = 4 };
+
+  Publisher(shm::RingHeader* market, shm::Bell ta, shm::RingHeader* ticks, shm::TableHeader* quotes,
+            shm::HistogramWords* through, Words words)
+      : market_ring_(market),
+        ticks_ring_(ticks),
+        market_(market, ta),
+        ticks_(ticks),
+        quotes_table_(quotes),
+        quotes_(quotes),
+        through_(through),
+        words_(words) {
+    while (ticks_.published() < market_.published()) {
+      const Market& missing = at(ticks_.published());
+      ticks_.push(&missing);
+      write_quote(missing);
+    }
+    words_.committed->store(market_.published(), std::memory_order_release);
+  }
+
+  /// Publishes a record, whose sequence, cause and stamp are filled in here. False if one of the
+  /// rings is full: nothing was published then.
+  bool publish(Market& record) {
+    if (!has_room()) return false;
+    crash_if(CrashPoint::kReceived);
+    const std::uint64_t sequence = market_.published();
+    record.header.sequence = sequence;
+    record.header.cause_step = sequence;
+    record.header.cause_index = 0;
+    record.header.stamped_ns = shm::monotonic_ns();
+    market_.push(&record);
+    crash_if(CrashPoint::kOnMarket);
+    ticks_.push(&record);
+    crash_if(CrashPoint::kOnTicks);
+    write_quote(record);
+    crash_if(CrashPoint::kQuoted);
+    const std::int64_t now = shm::monotonic_ns();
+    through_.record(static_cast<std::uint64_t>(std::max<std::int64_t>(0, now - record.header.received_ns)));
+    words_.committed->store(sequence + 1, std::memory_order_release);
+    words_.beat->store(static_cast<std::uint64_t>(now), std::memory_order_relaxed);
+    if (words_.first_ns->load(std::memory_order_relaxed) == 0)
+      words_.first_ns->store(static_cast<std::uint64_t>(now), std::memory_order_relaxed);
+    return true;
+  }
+
+  bool has_room() const { return has_room(market_ring_) && has_room(ticks_ring_); }
+  std::uint64_t published() const { return market_.published(); }
+
+  /// Where the source is to go on; 0 if nothing was published yet, or the source has no positions.
+  std::uint64_t position() {
+    return market_.published() == 0 ? 0 : at(market_.published() - 1).position;
+  }
+
+ private:
+  static bool has_room(const shm::RingHeader* ring) {
+    // Acquire: the consumer's reads of a slot are over before it is written again. The producers
+    // look once more for themselves.
+    return ring->tail.load(std::memory_order_relaxed) -
+               ring->head.load(std::memory_order_acquire) < ring->capacity;
+  }
+
+  const Market& at(std::uint64_t sequence) {
+    return reinterpret_cast<const Market*>(
+        market_ring_->slots())[sequence & (market_ring_->capacity - 1)];
+  }
+
+  void write_quote(const Market& record) {
+    const std::uint32_t instrument = record.header.instrument;
+    Quote quote{};
+    shm::TableReader(quotes_table_).read(instrument, &quote);
+    if (record.kind == MarketKind::kQuote) {
+      quote.bid = record.bid;
+      quote.bid_quantity = record.bid_quantity;
+      quote.ask = record.ask;
+      quote.ask_quantity = record.ask_quantity;
+      quote.received_ns = record.header.received_ns;
+    }
+    quote.link_ns = record.header.received_ns;
+    quotes_.write(instrument, &quote);
+  }
+
+  void crash_if(CrashPoint point) {
+    const std::uint64_t crash = words_.crash->load(std::memory_order_relaxed);
+    if (crash == 0) [[likely]]
+      return;
+    const std::uint64_t record = crash & ((std::uint64_t{1} << 56) - 1);
+    if (market_.published() < record || static_cast<CrashPoint>(crash >> 56) != point) return;
+    words_.crash->store(0, std::memory_order_relaxed);
+    kill(getpid(), SIGKILL);
+  }
+
+  shm::RingHeader* market_ring_;
+  shm::RingHeader* ticks_ring_;
+  shm::RingProducer market_;
+  shm::RingProducer ticks_;
+  shm::TableHeader* quotes_table_;
+  shm::TableWriter quotes_;
+  shm::HistogramWriter through_;
+  Words words_;
+};
+
+}  // namespace bot4

@@ -1,0 +1,308 @@
+"""A WebSocket connection that is made again whenever it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from picows import (
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSParsedURL,
+    WSTransport,
+    ws_connect,
+)
+
+_FAREWELL = 1.0  # seconds for what is still to be sent
+
+# Causes are reported, not logged.
+_SILENT = logging.Logger("session")
+_SILENT.addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds, and a share of one. The defaults suit a venue that pings each half second.
+
+    Attributes:
+        dial_every: From the beginning of one attempt to that of the next.
+        jitter: By which share of it that time varies either way, so that clients of a venue that
+            comes back do not all dial at once.
+        attempt: An attempt is given up after that.
+        silence: A connection on which nothing at all came for so long is dead; None: never.
+    """
+
+    dial_every: float = 1.25
+    jitter: float = 0.2
+    attempt: float = 1.0
+    silence: float | None = 1.5
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has happened so far."""
+
+    dials: int = 0
+    connects: int = 0
+    disconnects: int = 0
+    messages: int = 0
+
+
+class Session:
+    """Keeps one connection, and hands each of its text messages to `on_message`.
+
+    `url_for` is called at each attempt, so the address can say where to go on. `on_message` gets
+    the payload, which is valid during the call only, and when it was received, in ns of
+    CLOCK_MONOTONIC; what it raises ends the session. `on_connected` hears of each connection that
+    was made, `on_disconnected` of each that was lost and of each attempt that failed, with the
+    cause.
+
+    Attributes:
+        counts: What has happened so far.
+        heard_ns: When the last frame of any kind came, a PING also; 0 before the first.
+    """
+
+    def __init__(
+        self,
+        url_for: Callable[[], str],
+        on_message: Callable[[memoryview, int], None],
+        *,
+        on_connected: Callable[[], None] = lambda: None,
+        on_disconnected: Callable[[str], None] = lambda cause: None,
+        timing: Timing | None = None,
+        seed: int = 0,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.counts = Counts()
+        self.heard_ns = 0
+        self._url_for = url_for
+        self._on_message = on_message
+        self._on_connected = on_connected
+        self._on_disconnected = on_disconnected
+        self._timing = timing or Timing()
+        self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
+        self._clock = clock_ns
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """End `run` in order; no message is handed over any more."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Connect, and again whenever the connection is lost, until `stop`.
+
+        Raises:
+            Exception: what one of the callbacks raised.
+        """
+        loop = asyncio.get_running_loop()
+        next_dial = loop.time()
+        while not self._stop.is_set():
+            if (wait := next_dial - loop.time()) > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), wait)
+                continue
+            jitter = self._random.uniform(1 - self._timing.jitter, 1 + self._timing.jitter)
+            next_dial = loop.time() + self._timing.dial_every * jitter
+            await self._connect_once()
+
+    async def _connect_once(self) -> None:
+        """Make one attempt and, if it succeeds, stay until the connection is over."""
+        self.counts.dials += 1
+        link = _Link(self)
+        try:
+            cause = await _Dial(self._url_for(), link, self._timing.attempt).make(self._stop)
+            if cause is None:
+                self.counts.connects += 1
+                link.cause = await self._stay(link)
+                self.counts.disconnects += 1
+        finally:
+            await link.leave()
+        if link.error is not None:
+            raise link.error
+        if not self._stop.is_set():
+            self._on_disconnected(cause or link.cause)
+
+    async def _stay(self, link: _Link) -> str:
+        """Return why the connection is over."""
+        stop = asyncio.ensure_future(self._stop.wait())
+        over = asyncio.ensure_future(link.over.wait())
+        silence = self._timing.silence
+        link.heard_ns = self._clock()
+        try:
+            self._on_connected()
+            while not (stop.done() or over.done()):
+                left = None
+                if silence is not None:
+                    # If this process itself stood still, what came meanwhile has been read: the
+                    # loop looks at sockets before timers.
+                    left = silence - (self._clock() - link.heard_ns) / 1e9
+                    if left <= 0:
+                        return f"nothing came for {silence:g} s"
+                await asyncio.wait((stop, over), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            return link.cause
+        finally:
+            stop.cancel()
+            over.cancel()
+
+
+class _Link(WSListener):
+    """One connection's callbacks. None of them raises: picows would log it."""
+
+    def __init__(self, session: Session) -> None:
+        self.over = asyncio.Event()
+        self.cause = "the venue closed the connection"
+        self.error: Exception | None = None
+        self.heard_ns = 0
+        self._session = session
+        self._transport: WSTransport | None = None
+        self._parts: list[bytes] = []
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        session = self._session
+        now = session._clock()
+        self.heard_ns = session.heard_ns = now
+        kind = frame.msg_type
+        if self.over.is_set() or session._stop.is_set():
+            return
+        if kind == WSMsgType.TEXT and frame.fin:
+            self._hand_over(frame.get_payload_as_memoryview(), now)
+        elif kind in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
+            self._parts.append(frame.get_payload_as_bytes())
+            if frame.fin:
+                message, self._parts = b"".join(self._parts), []
+                self._hand_over(memoryview(message), now)
+        elif kind == WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
+        elif kind == WSMsgType.CLOSE:
+            code, text = frame.get_close_code(), frame.get_close_message() or b""
+            self.cause = f"the venue closed with code {int(code)} {text!r}"  # type: ignore[call-overload]
+            transport.send_close(WSCloseCode.OK)
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.over.set()
+
+    def pause_writing(self) -> None:
+        """Nothing is written but PONGs."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
+
+    async def leave(self) -> None:
+        """Close the connection, if there is one, and wait until it is gone."""
+        transport = self._transport
+        if transport is None:
+            return
+        transport.send_close(WSCloseCode.OK)
+        transport.disconnect()
+        try:
+            try:
+                await asyncio.wait_for(transport.wait_disconnected(), _FAREWELL)
+            except TimeoutError:
+                transport.disconnect(graceful=False)
+                await transport.wait_disconnected()
+        except WSError as error:
+            self.cause = f"the venue broke the protocol: {error}"
+
+    def _hand_over(self, message: memoryview, now: int) -> None:
+        self._session.counts.messages += 1
+        try:
+            self._session._on_message(message, now)
+        except Exception as error:
+            self.error = error
+            self.over.set()
+
+
+class _Dial:
+    """One attempt to connect, which can be given up at any time without a socket left behind."""
+
+    def __init__(self, url: str, link: _Link, limit: float) -> None:
+        self._url = url
+        self._link = link
+        self._limit = limit
+        self._socket: socket.socket | None = None
+
+    async def make(self, stop: asyncio.Event) -> str | None:
+        """Return None if the link is connected, else why it could not be."""
+        dialling = asyncio.ensure_future(self._dial())
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait(
+                (dialling, stopping), timeout=self._limit, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:  # also if the caller is cancelled
+            stopping.cancel()
+            given_up = not dialling.done()
+            if given_up:
+                self._give_up(dialling)
+                await asyncio.wait((dialling,))
+        if given_up and (dialling.cancelled() or dialling.result() is not None):
+            return f"no connection within {self._limit:g} s"
+        return dialling.result()
+
+    def _give_up(self, dialling: asyncio.Task[str | None]) -> None:
+        if self._socket is None:
+            dialling.cancel()
+        else:
+            # Not cancelled any more: picows would leave its transport open. It ends by itself
+            # when the socket does.
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    async def _dial(self) -> str | None:
+        try:
+            _, link = await ws_connect(
+                lambda: self._link,
+                self._url,
+                websocket_handshake_timeout=None,
+                enable_auto_pong=False,  # what pings is alive, so they are to be seen
+                socket_factory=self._connected_socket,
+                max_redirects=0,
+                logger_name=_SILENT,
+            )
+        except WSHandshakeError as error:
+            answer = (error.raw_body or b"").decode(errors="replace").strip()
+            return f"the venue refused: {error}{': ' if answer else ''}{answer}"
+        except (OSError, ValueError, WSError) as error:
+            return f"could not connect: {error}"
+        if link is None:
+            return "the venue closed the connection before it was upgraded"
+        return None
+
+    async def _connected_socket(self, url: WSParsedURL) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        error: OSError | None = None
+        where = {"type": socket.SOCK_STREAM}
+        try:
+            found = socket.getaddrinfo(url.host, url.port, **where, flags=socket.AI_NUMERICHOST)
+        except socket.gaierror:  # a name, to be looked up in a thread
+            found = await loop.getaddrinfo(url.host, url.port, **where)
+        for family, kind, protocol, _, address in found:
+            candidate = socket.socket(family, kind, protocol)
+            candidate.setblocking(False)
+            try:
+                await loop.sock_connect(candidate, address)
+            except OSError as failed:
+                candidate.close()
+                error = error or failed
+            except BaseException:
+                candidate.close()
+                raise
+            else:
+                self._socket = candidate
+                return candidate
+        assert error is not None
+        raise error

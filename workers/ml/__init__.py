@@ -1,0 +1,1 @@
+"""The ml stage: rows of features and outcomes in, intents out."""

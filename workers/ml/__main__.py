@@ -1,0 +1,8 @@
+"""``python -m workers.ml NAME RUN_ID PARENT_PID``; started by the supervisor."""
+
+import sys
+
+from pipeline.runtime import run_stage
+
+if __name__ == "__main__":
+    run_stage("ml", *sys.argv[1:])

@@ -1,0 +1,17 @@
+"""The native kernels of the stages, and the dtypes of their states."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from workers import _native
+from workers._native import moving_average, paper_executor, risk, technical_analysis
+
+__all__ = ["layouts", "moving_average", "paper_executor", "risk", "technical_analysis"]
+
+layouts: Final[dict[str, np.dtype[np.void]]] = {
+    name: np.dtype(fields) for name, fields in _native.layouts().items()
+}
+"""State struct of a C++ kernel -> its numpy dtype."""

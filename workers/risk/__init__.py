@@ -1,0 +1,1 @@
+"""The risk stage: intents and executions in, orders and outcomes out."""

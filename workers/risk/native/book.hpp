@@ -1,0 +1,45 @@
+// The book-keeping of fills and marks. Cash is rounded once, when a fill is booked; what a position
+// cost is kept as a total, so nothing is ever lost to an average.
+#pragma once
+
+#include "../../../pipeline/native/money.hpp"
+#include "state.hpp"
+
+namespace bot4 {
+
+/// Books a signed quantity at a price: what it closes is realised, what it opens is cost.
+inline void book_fill(RiskAccount& account, RiskInstrument& held, const Instrument& instrument,
+                      Wide lots, std::int64_t price, std::int64_t fee) {
+  const Wide position = held.position;
+  const bool closes = position != 0 && (lots > 0) != (position > 0);
+  const Wide closing = !closes                      ? Wide{0}
+                       : lots > 0 ? std::min(lots, -position)
+                                  : std::max(lots, -position);
+  const Wide flow = amount_e8(price, -lots, instrument);  // into cash
+  // Of a fill through zero a part: rounded by itself, and what is left of the flow opens.
+  const Wide closing_flow = amount_e8(price, -closing, instrument);
+  const Wide released =
+      closing == 0 ? Wide{0} : floor_div(held.cost_e8 * (closing < 0 ? -closing : closing),
+                                         position < 0 ? -position : position);
+
+  account.cash_e8 = checked("cash_e8", account.cash_e8 + flow - fee);
+  account.realised_e8 = checked("realised_e8", account.realised_e8 + closing_flow - released);
+  account.fees_e8 = checked("fees_e8", Wide{account.fees_e8} + fee);
+  held.cost_e8 = checked("cost_e8", held.cost_e8 - released - (flow - closing_flow));
+  held.position = checked("position", position + lots);
+}
+
+/// Values a position at the side of the quote where it could be closed, and judges the drawdown.
+inline void revalue(RiskAccount& account, RiskInstrument& held, const Instrument& instrument,
+                    const RiskSettings& settings) {
+  held.mark = held.position > 0 ? held.bid : held.position < 0 ? held.ask : 0;
+  const std::int64_t before = held.value_e8;
+  held.value_e8 = checked("value_e8", amount_e8(held.mark, held.position, instrument));
+  account.value_e8 = checked("value_e8", Wide{account.value_e8} - before + held.value_e8);
+  account.equity_e8 = checked("equity_e8", Wide{account.cash_e8} + account.value_e8);
+  if ((Wide{account.high_water_e8} - account.equity_e8) * kBasisPoints >=
+      Wide{account.high_water_e8} * settings.drawdown_bp)
+    account.drawdown = 1;
+}
+
+}  // namespace bot4

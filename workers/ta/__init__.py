@@ -1,0 +1,1 @@
+"""The ta stage: market records in, rows of features out."""
