@@ -23,7 +23,7 @@ $(STRAY): ; @:
 endif
 
 run: $(VENV)/.built  #-- Build, then run; ARGS="--duration 15" ends it after 15 seconds
-	@$(BIN)/bot4 demo $(ARGS) $(STRAY)
+	@$(BIN)/bot4 run $(ARGS) $(STRAY)
 
 test: $(VENV)/.dev  #-- All tests, with the coverage gates; ARGS="-k name" selects
 	$(BIN)/pytest $(or $(strip $(ARGS) $(STRAY)),--numprocesses auto --cov)

@@ -25,4 +25,10 @@ def become_worker(name: str, cpus: Collection[int], parent: int) -> None:
     libc.prctl(_PR_SET_NAME, f"bot4:{name}".encode())
     # Timed sleeps end within a microsecond of their time instead of 50.
     libc.prctl(_PR_SET_TIMERSLACK, 1_000)
-    os.sched_setaffinity(0, cpus)
+    pin(cpus)
+
+
+def pin(cpus: Collection[int]) -> None:
+    """Let this process run on these CPUs only; on any, if there are none."""
+    if cpus:
+        os.sched_setaffinity(0, cpus)

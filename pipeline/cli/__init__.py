@@ -8,7 +8,12 @@ from pathlib import Path
 import click
 
 COMMANDS = {
-    "demo": ("pipeline.cli.demo", "Send records between two pinned processes, and time them."),
+    "chaos": ("pipeline.cli.chaos", "Break a run on purpose, and prove that nothing came of it."),
+    "config": ("pipeline.cli.config", "Check or show the configuration."),
+    "kill": ("pipeline.cli.kill", "Halt a running deployment: nothing is sent any more."),
+    "run": ("pipeline.cli.run", "Run the pipeline on paper."),
+    "status": ("pipeline.cli.status", "Show what a running deployment is doing."),
+    "stop": ("pipeline.cli.stop", "End a running deployment in order."),
     "shm": ("pipeline.cli.shm", "List or remove segments of shared memory."),
 }
 """Name -> (module that defines `command`, one line of help)."""
@@ -38,12 +43,12 @@ class LazyGroup(click.Group):
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help="Configuration file. [default: $BOT4_CONFIG, then ./config.toml]",
+    help="Configuration file. [default: $BOT4_CONFIG, ./config.toml, the packaged one]",
 )
 @click.pass_context
 def main(context: click.Context, config: Path | None) -> None:
     """Bot4: an automated crypto-trading system built as a shared-memory pipeline.
 
-    Exit codes: 0 ok, 1 failure, 2 usage, 78 bad configuration.
+    Exit codes: 0 ok, 1 failure, 2 usage, 3 not running, 4 halted, 78 bad configuration.
     """
     context.obj = config

@@ -7,24 +7,34 @@ from collections.abc import Iterator
 
 import click
 
+from pipeline.affinity import AffinityError
 from pipeline.config import ConfigError
-from pipeline.demo import DemoError
+from pipeline.instruments import InstrumentError
+from pipeline.stage import StageError
+from pipeline.supervisor.start import AlreadyRunningError
 from shm import ShmError
 
 FAILURE = 1
+NOT_RUNNING = 3
+HALTED = 4
 BAD_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 
 @contextlib.contextmanager
-def exit_with_message() -> Iterator[None]:
-    """Turn such errors into a message and an exit code; others keep their traceback."""
+def exit_with_message(*failures: type[Exception]) -> Iterator[None]:
+    """Turn such errors, and `failures`, into a message and an exit code.
+
+    Others are bugs, and keep their traceback.
+    """
     try:
         yield
-    except ConfigError as error:
+    except (ConfigError, InstrumentError, StageError) as error:
         _fail(error, BAD_CONFIGURATION)
     except BrokenPipeError:
         raise  # whoever read the output has gone; click ends quietly
-    except (ShmError, DemoError, OSError) as error:
+    except (ShmError, AffinityError, AlreadyRunningError, OSError) as error:
+        _fail(error, FAILURE)
+    except failures as error:
         _fail(error, FAILURE)
 
 

@@ -1,0 +1,1 @@
+"""Kills on purpose, and the proof that they changed nothing."""

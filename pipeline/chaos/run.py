@@ -1,0 +1,293 @@
+"""`bot4 chaos kill`: a run in which processes are killed, recorded, replayed and compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline import topology
+from pipeline.chaos.plan import OUTSIDE, Kill
+from pipeline.chaos.recorder import Recorder
+from pipeline.chaos.verify import Verdict, verify
+from pipeline.records import Array
+from pipeline.stage import load_object
+from shm import OvertakenError, Segment, SegmentNotFoundError, list_segments
+
+SETTINGS: Final[Mapping[str, str]] = {
+    # Many orders, so that there is much to lose: short bars, short averages, and an account that
+    # fees cannot bring to its drawdown limit.
+    "ta.trades_per_bar": "2",
+    "ta.fast": "2",
+    "ta.slow": "5",
+    "equity": "100000000",
+    # What is killed on purpose is no crash loop.
+    "supervisor.restart_budget": "1000",
+    # The recorder must not lose anything on a busy machine.
+    "pipeline.market_capacity": "65536",
+    "pipeline.capacity": "16384",
+}
+"""How a chaos run differs from the default configuration."""
+
+_START_S = 20.0
+_POLL_MS = 4.0
+
+
+class ChaosError(Exception):
+    """The run did not get to its end; the message says why."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What happened in a run with kills."""
+
+    events: int
+    killed: Counter[str] = field(default_factory=Counter)
+    recoveries_ms: list[float] = field(default_factory=list)
+    replayed: int = 0
+    suppressed: int = 0
+    verdict: Verdict = field(default_factory=Verdict)
+    exit_reason: str = ""
+
+
+@dataclass(slots=True)
+class _Dying:
+    """A kill that has been ordered: armed, or sent."""
+
+    process: str
+    pidfd: int
+    died_ns: int = 0
+
+
+class ChaosRun:
+    """Starts a run of its own, kills its processes as planned, and records it."""
+
+    def __init__(
+        self,
+        name: str,
+        state_dir: Path,
+        *,
+        events: int,
+        rate: int,
+        seed: int,
+        sabotage: str | None,
+        report: Callable[[str], None],
+    ) -> None:
+        """Prepare it. `report` is given a sentence for each kill."""
+        settings = {
+            **SETTINGS,
+            "exchange.rate": str(rate),
+            "exchange.seed": str(seed),
+            "state_dir": str(state_dir),
+        }
+        self._name = name
+        self._command = [sys.executable, "-m", "pipeline", "run", "--json", "--name", name]
+        self._command += ["--events", str(events)]
+        for key, value in settings.items():
+            self._command += ["--set", f"{key}={value}"]
+        if sabotage:
+            self._command += ["--sabotage", sabotage]
+        self._report = report
+        self._outcome = Outcome(events)
+        self._run: subprocess.Popen[str] | None = None
+        self._dying: dict[str, _Dying] = {}
+        self._recovering: dict[str, int] = {}  # process -> when it died
+
+    def execute(self, plan: list[Kill]) -> Outcome:
+        """Run, kill, record, compare.
+
+        Raises:
+            ChaosError: the run itself failed.
+            RecorderError: the recorder could not keep up.
+        """
+        try:
+            self._run = self._start()
+            segment = self._attach()
+            with segment:
+                self._chase(segment, plan)
+                self._finish(segment)
+        finally:
+            if self._run is not None and self._run.poll() is None:
+                self._run.kill()
+                self._run.wait()
+            for dying in self._dying.values():
+                os.close(dying.pidfd)
+        return self._outcome
+
+    def _start(self) -> subprocess.Popen[str]:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("BOT4_")}
+        return subprocess.Popen(
+            self._command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def _attach(self) -> Segment:
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            assert self._run is not None
+            if self._run.poll() is not None:
+                break
+            for info in list_segments(self._name):
+                if info.state == "running":
+                    try:
+                        return Segment.attach(self._name, run_id=info.run_id)
+                    except SegmentNotFoundError:
+                        continue
+            time.sleep(0.002)
+        raise ChaosError(f"the run did not start within {_START_S:g} s: {self._errors()}")
+
+    def _errors(self) -> str:
+        assert self._run is not None
+        self._run.kill()
+        return (self._run.communicate()[1] or "nothing was printed").strip()
+
+    # During the run.
+
+    def _chase(self, segment: Segment, plan: list[Kill]) -> None:
+        self._config = json.loads(segment.blob("config"))
+        recorder = self._recorder = Recorder(segment)
+        waiting = list(plan)
+        poll = select.poll()
+        assert self._run is not None
+        over = os.pidfd_open(self._run.pid)
+        poll.register(over, select.POLLIN)
+        try:
+            while True:
+                ready = {fd for fd, _ in poll.poll(_POLL_MS)}
+                recorder.poll()
+                self._note_deaths(poll, ready)
+                self._note_recoveries(segment)
+                if over in ready:
+                    if "supervisor" not in self._recovering:
+                        break
+                    poll.unregister(over)
+                    os.close(over)
+                    self._run.communicate()
+                    self._run = self._start()
+                    over = os.pidfd_open(self._run.pid)
+                    poll.register(over, select.POLLIN)
+                busy = {*self._dying, *self._recovering}
+                for kill in waiting:
+                    if kill.position > recorder.market:
+                        break
+                    if kill.process not in busy and self._strike(segment, kill, poll):
+                        waiting.remove(kill)
+                        break
+        finally:
+            os.close(over)
+        recorder.poll()
+
+    def _strike(self, segment: Segment, kill: Kill, poll: select.poll) -> bool:
+        if kill.process == "supervisor":
+            assert self._run is not None
+            # Its own processes must be there, or there is nothing that a resume could lose.
+            if any(not segment.words(f"{name}.words").load("beat") for name in topology.PIPELINE):
+                return False
+            self._recovering["supervisor"] = time.monotonic_ns()
+            self._run.kill()
+            self._killed(kill, "SIGKILL")
+            return True
+        words = segment.words(f"{kill.process}.words")
+        pid = words.load("pid")
+        if not pid or not words.load("beat"):
+            return False
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return False
+        self._dying[kill.process] = _Dying(kill.process, pidfd)
+        poll.register(pidfd, select.POLLIN)
+        if kill.point == OUTSIDE:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            self._killed(kill, "SIGKILL from outside")
+        else:
+            words.store("crash", kill.point << 56)
+            self._killed(kill, f"SIGKILL at point {kill.point}")
+        return True
+
+    def _killed(self, kill: Kill, how: str) -> None:
+        self._outcome.killed[kill.process] += 1
+        self._report(f"record {kill.position}: {kill.process}, {how}")
+
+    def _note_deaths(self, poll: select.poll, ready: set[int]) -> None:
+        for process, dying in list(self._dying.items()):
+            if dying.pidfd in ready:
+                self._recovering[process] = time.monotonic_ns()
+                poll.unregister(dying.pidfd)
+                os.close(dying.pidfd)
+                del self._dying[process]
+
+    def _note_recoveries(self, segment: Segment) -> None:
+        for process, died_ns in list(self._recovering.items()):
+            # With the supervisor all of them died: the first stage behind the feed speaks for them.
+            name = "ta" if process == "supervisor" else process
+            first_ns = segment.words(f"{name}.words").load("first_ns")
+            if first_ns > died_ns:
+                self._outcome.recoveries_ms.append((first_ns - died_ns) / 1e6)
+                del self._recovering[process]
+
+    # After it.
+
+    def _finish(self, segment: Segment) -> None:
+        assert self._run is not None
+        out, errors = self._run.communicate()
+        if self._run.returncode != 0:
+            raise ChaosError(
+                f"the run ended with exit code {self._run.returncode}: {errors.strip()}"
+            )
+        outcome = self._outcome
+        outcome.exit_reason = json.loads(out)["exit_reason"]
+        for process in self._dying:
+            # Armed, and its point never came: no kill.
+            outcome.killed[process] -= 1
+        for name in topology.STAGES:
+            counters = segment.counters(f"{name}.counters")
+            outcome.replayed += counters["replayed"]
+            outcome.suppressed += counters["suppressed"]
+        stages = {name: topology.stage(name, self._config) for name in topology.STAGES}
+        market_records = load_object("workers.exchange.records:market_records")
+        outcome.verdict = verify(
+            self._recorder.recorded,
+            stages,
+            lambda stage, group: _final(segment, stage, group),
+            market_records(self._config, outcome.events),
+        )
+
+
+def _final(segment: Segment, stage: str, group: str) -> Array:
+    try:
+        return segment.cells(f"{stage}.{group}", segment.words(f"{stage}.words").load("committed"))
+    except OvertakenError:  # nobody writes any more, so this is a finding of its own
+        return np.zeros(0, segment.layout.regions[f"{stage}.{group}"].spec.dtype)  # type: ignore[union-attr]
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """Return what the command prints."""
+    recoveries = sorted(outcome.recoveries_ms)
+    verdict = outcome.verdict
+    return {
+        "events": outcome.events,
+        "kills": sum(outcome.killed.values()),
+        "killed": dict(sorted(outcome.killed.items())),
+        "orders": verdict.orders,
+        "lost": verdict.lost,
+        "duplicated": verdict.duplicated,
+        "changed": verdict.changed,
+        "findings": verdict.findings,
+        "replayed_inputs": outcome.replayed,
+        "suppressed_outputs": outcome.suppressed,
+        "recovery_ms": {
+            "p50": round(recoveries[len(recoveries) // 2], 1) if recoveries else None,
+            "max": round(recoveries[-1], 1) if recoveries else None,
+        },
+    }

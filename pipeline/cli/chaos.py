@@ -1,0 +1,91 @@
+"""`bot4 chaos`: breaks a run of its own on purpose, and shows that nothing came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import click
+
+from pipeline import topology
+from pipeline.chaos.plan import plan
+from pipeline.chaos.recorder import RecorderError
+from pipeline.chaos.run import ChaosError, ChaosRun, as_json
+from pipeline.cli.failure import FAILURE, exit_with_message
+
+LEAST_ORDERS = 1000
+"""A run with fewer orders proves too little."""
+
+
+@click.group("chaos")
+def command() -> None:
+    """Break a run on purpose, and prove that nothing was lost, doubled or changed."""
+
+
+@command.command("kill")
+@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
+@click.option("--events", type=click.IntRange(min=100), default=200_000, show_default=True)
+@click.option("--kills", type=click.IntRange(min=0), default=25, show_default=True)
+@click.option(
+    "--rate", type=click.IntRange(min=1), default=10_000, show_default=True, help="Events a second."
+)
+@click.option(
+    "--stage", type=click.Choice([*topology.PIPELINE, "supervisor"]), help="Only this one."
+)
+@click.option(
+    "--sabotage",
+    type=click.Choice(["dedupe", "slots", "context"]),
+    help="Switch one rule of the recovery off; the command must then fail.",
+)
+@click.option("--json", "as_json_object", is_flag=True, help="Print one JSON object.")
+def kill_command(
+    seed: int,
+    events: int,
+    kills: int,
+    rate: int,
+    stage: str | None,
+    sabotage: str | None,
+    as_json_object: bool,
+) -> None:
+    """SIGKILL processes of a run at seeded input positions, then replay it without any kill.
+
+    Everything that the run published is recorded. Each stage is then replayed over the recorded
+    inputs and contexts: its outputs must be the same, bit for bit, every input must be in exactly
+    one step, and every intent have exactly one decision.
+    """
+
+    def say(text: str) -> None:
+        click.echo(text, err=as_json_object)
+
+    with (
+        exit_with_message(ChaosError, RecorderError),
+        tempfile.TemporaryDirectory(prefix="bot4-chaos-") as folder,
+    ):
+        run = ChaosRun(
+            f"chaos-{os.getpid()}",
+            Path(folder),
+            events=events,
+            rate=rate,
+            seed=seed,
+            sabotage=sabotage,
+            report=say,
+        )
+        outcome = run.execute(plan(seed, events, kills, stage))
+    figures = as_json(outcome)
+    if as_json_object:
+        click.echo(json.dumps(figures))
+    else:
+        for key, value in figures.items():
+            click.echo(f"{key:18} {value}")
+    verdict = outcome.verdict
+    if not verdict.is_clean:
+        say(f"bot4: the run differs from its replay: {'; '.join(verdict.findings)}")
+        raise click.exceptions.Exit(FAILURE)
+    if verdict.orders < LEAST_ORDERS:
+        say(
+            f"bot4: there were {verdict.orders} orders, must be at least {LEAST_ORDERS} to prove "
+            "anything; use more --events"
+        )
+        raise click.exceptions.Exit(FAILURE)

@@ -1,0 +1,156 @@
+"""`bot4 run`: the whole pipeline, on paper, until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from pipeline import affinity
+from pipeline.cli import view
+from pipeline.cli.config import configuration_flags, flags
+from pipeline.cli.failure import FAILURE, HALTED, exit_with_message
+from pipeline.cli.view import as_json, as_line, as_table
+from pipeline.config import load
+from pipeline.supervisor import Snapshot, Supervisor
+from pipeline.supervisor.supervisor import Result
+
+_LINE_S = 5.0
+_TABLE_S = 0.5
+
+
+@click.command("run")
+@click.option(
+    "--duration", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds."
+)
+@click.option("--events", type=click.IntRange(min=1), help="End after so many market records.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the simulated market; exchange.seed.")
+@click.option("--sabotage", type=click.Choice(["dedupe", "slots", "context"]), hidden=True)
+@click.option("--json", "as_json_object", is_flag=True, help="Print one JSON object at the end.")
+@configuration_flags
+@click.pass_obj
+def command(
+    config_file: Path | None,
+    duration: float | None,
+    events: int | None,
+    seed: int | None,
+    sabotage: str | None,
+    as_json_object: bool,
+    name: str | None,
+    settings: dict[str, str],
+) -> None:
+    """Run the pipeline on paper against the built-in exchange simulator.
+
+    On a terminal it shows a live table, otherwise a line every few seconds; Ctrl-C ends it in
+    order, a second one at once.
+    """
+    console = view.console(stderr=as_json_object)
+    with exit_with_message():
+        config = configure(config_file, name, settings, events=events, seed=seed, sabotage=sabotage)
+        say = console.print if not as_json_object else _to_stderr
+        for line in config.pop("notes"):
+            say(line, highlight=False)
+        supervisor = Supervisor(config, lambda text: say(text, highlight=False))
+        started = time.monotonic()
+        live = console.is_terminal and not as_json_object
+        with _progress(console, config, started, live=live, quiet=as_json_object) as progress:
+            result = supervisor.run(
+                duration_s=duration,
+                every_s=_TABLE_S if live else _LINE_S,
+                progress=progress,
+            )
+        if as_json_object:
+            click.echo(json.dumps(summary(result, config)))
+        else:
+            title = f"run {result.run_id}: {result.seconds:.1f} s, ended by {result.exit_reason}"
+            console.print(as_table(result.last, None, title, config))
+            console.print(
+                f"memory {result.memory_mb:.0f} MB (all processes, shared memory included)"
+            )
+    if result.failed:
+        raise click.exceptions.Exit(FAILURE)
+    if result.halted:
+        raise click.exceptions.Exit(HALTED)
+
+
+def configure(
+    config_file: Path | None,
+    name: str | None,
+    settings: dict[str, str],
+    *,
+    events: int | None = None,
+    seed: int | None = None,
+    sabotage: str | None = None,
+) -> dict[str, Any]:
+    """Return the resolved configuration with CPUs, run options and ``notes`` to print.
+
+    Raises:
+        ConfigError: something in it is wrong.
+    """
+    given: dict[str, Any] = dict(flags(name, settings))
+    if seed is not None:
+        given["exchange.seed"] = seed
+    loaded = load(config_file, flags=given)
+    placed = affinity.resolve(
+        loaded.config.affinity(), affinity.PROCESSES, sorted(os.sched_getaffinity(0))
+    )
+    config = loaded.config.resolved()
+    config["affinity"] = {process: list(cpus) for process, cpus in placed.cpus.items()}
+    config["run"] = {
+        key: value for key, value in (("events", events), ("sabotage", sabotage)) if value
+    }
+    where = ", ".join(
+        f"{process} {','.join(map(str, cpus))}" for process, cpus in placed.cpus.items()
+    )
+    config["notes"] = [f"CPUs: {where}", *placed.notes]
+    return config
+
+
+def summary(result: Result, config: dict[str, Any]) -> dict[str, Any]:
+    """Return what `run --json` prints."""
+    return {
+        "run_id": result.run_id,
+        "seconds": result.seconds,
+        "exit_reason": result.exit_reason,
+        **as_json(result.last, config),
+        "memory_mb": result.memory_mb,
+    }
+
+
+def _to_stderr(text: str, **style: Any) -> None:
+    click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def _progress(
+    console: Console, config: dict[str, Any], started: float, *, live: bool, quiet: bool
+) -> Iterator[Callable[[Snapshot], None]]:
+    before: Snapshot | None = None
+
+    def line(now: Snapshot) -> None:
+        nonlocal before
+        if not quiet:
+            seconds = time.monotonic() - started
+            console.print(as_line(now, before, seconds, config), highlight=False, soft_wrap=True)
+        before = now
+
+    if not live:
+        yield line
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as screen:
+
+        def table(now: Snapshot) -> None:
+            nonlocal before
+            title = f"bot4 {config['name']}: {time.monotonic() - started:.0f} s"
+            screen.update(as_table(now, before, title, config), refresh=True)
+            before = now
+
+        yield table

@@ -1,0 +1,39 @@
+"""Finding the run that a command is about."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.config import flags
+from pipeline.cli.failure import NOT_RUNNING
+from pipeline.config import load
+from shm import Segment, SegmentNotFoundError, list_segments
+
+
+@contextlib.contextmanager
+def running_segment(
+    config_file: Path | None, name: str | None, settings: dict[str, str]
+) -> Iterator[tuple[Segment, dict[str, Any]]]:
+    """Attach the segment of the deployment that runs; give it and the run's configuration.
+
+    Ends the command with exit code 3 if there is none.
+    """
+    wanted = load(config_file, flags=flags(name, settings)).config.name
+    for info in list_segments(wanted):
+        if info.state != "running":
+            continue
+        try:
+            segment = Segment.attach(wanted, run_id=info.run_id)
+        except SegmentNotFoundError:  # it has just ended
+            continue
+        with segment:
+            yield segment, json.loads(segment.blob("config"))
+        return
+    click.echo(f"bot4: {wanted} is not running; start it (bot4 run), or give its --name", err=True)
+    raise click.exceptions.Exit(NOT_RUNNING)

@@ -1,0 +1,48 @@
+"""`bot4 stop`: the orderly end of a running deployment."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from pathlib import Path
+
+import click
+
+from pipeline.cli.config import configuration_flags
+from pipeline.cli.failure import exit_with_message
+from pipeline.cli.running import running_segment
+
+
+class StopError(Exception):
+    """The run did not end in time."""
+
+
+@click.command("stop")
+@click.option("--timeout", type=click.FloatRange(min=0), default=15.0, show_default=True)
+@configuration_flags
+@click.pass_obj
+def command(
+    config_file: Path | None, timeout: float, name: str | None, settings: dict[str, str]
+) -> None:
+    """Drain a running deployment from source to sink, and wait until it has ended."""
+    with (
+        exit_with_message(StopError),
+        running_segment(config_file, name, settings) as (segment, _),
+    ):
+        pid = segment.words("supervisor.words").load("pid")
+        pidfd = os.pidfd_open(pid)
+        try:
+            # Looked at once the process is pinned by its descriptor: the pid is still the owner's.
+            if segment.owner_alive():
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+                poll = select.poll()
+                poll.register(pidfd, select.POLLIN)
+                if not poll.poll(timeout * 1000):
+                    raise StopError(
+                        f"run {segment.run_id} (pid {pid}) has not ended within {timeout:g} s; it "
+                        "is still draining, or kill it: bot4 kill --reason ..."
+                    )
+        finally:
+            os.close(pidfd)
+        click.echo(f"stopped {segment.name}, run {segment.run_id}")

@@ -1,0 +1,128 @@
+"""How the state of a run looks on a terminal, or in a line of a log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from pipeline import topology
+from pipeline.instruments import instruments_from, money_to_text
+from pipeline.supervisor.snapshot import Snapshot, percentile_us
+from shm import Histogram
+
+WIDTH = 110
+"""Columns of a table that does not go to a terminal."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that is wide enough for the tables, wherever it goes."""
+    made = Console(stderr=stderr)
+    return made if made.is_terminal else Console(stderr=stderr, width=WIDTH)
+
+
+def rate(now: Snapshot, before: Snapshot | None, name: str) -> float | None:
+    """Return the records a second that a process took between two snapshots."""
+    if before is None or now.time_ns == before.time_ns:
+        return None
+    records = now.processes[name].records_in - before.processes[name].records_in
+    return records * 1e9 / (now.time_ns - before.time_ns)
+
+
+def as_line(
+    now: Snapshot, before: Snapshot | None, seconds: float, config: Mapping[str, Any]
+) -> str:
+    """Return one line: what comes in, what goes out, how fast, and what it has earned."""
+    market = rate(now, before, "feed")
+    restarts = sum(state.restarts for state in now.processes.values())
+    return (
+        f"{seconds:7.1f} s  {now.processes['feed'].records_out:,} records"
+        + ("" if market is None else f" ({market:,.0f}/s)")
+        + f", {now.orders:,} orders, {now.fills:,} fills, {now.denied:,} denied, tick to order "
+        f"p50 {_us(now.tick_to_order, 50)} p99 {_us(now.tick_to_order, 99)} us, "
+        f"pnl {_money(now.pnl_e8)} {config['currency']}"
+        + (f", {restarts} restarts" if restarts else "")
+    )
+
+
+def as_table(
+    now: Snapshot, before: Snapshot | None, title: str, config: Mapping[str, Any]
+) -> Group:
+    """Return the live table: a row per process, and what is held and earned below."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("stage")
+    for column in ("pid", "cpu", "restarts", "in/s", "in", "out", "waiting"):
+        table.add_column(column, justify="right")
+    for column in ("hop p50 / p99", "through p50 / p99"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name in topology.PIPELINE:
+        state = now.processes[name]
+        consumed = [edge for edge in topology.EDGES if edge.consumer == name]
+        # A ring that wakes nobody is read when something else does: its hop says nothing.
+        hop = Histogram.merged(now.rings[edge.ring].hop for edge in consumed if edge.wakes)
+        speed = rate(now, before, name)
+        table.add_row(
+            name,
+            str(state.pid or "-"),
+            ",".join(map(str, state.cpus)),
+            str(state.restarts),
+            "-" if speed is None else f"{speed:,.0f}",
+            f"{state.records_in:,}",
+            f"{state.records_out:,}",
+            str(sum(now.rings[edge.ring].depth for edge in consumed)),
+            f"{_us(hop, 50)} / {_us(hop, 99)}",
+            f"{_us(state.through, 50)} / {_us(state.through, 99)}",
+        )
+    lots = {each.symbol: each for each in instruments_from(config)}
+    held = ", ".join(
+        f"{lots[symbol].lots_to_quantity(position)} {symbol}"
+        for symbol, position in now.positions.items()
+        if position
+    )
+    return Group(
+        table,
+        Text("hop: published to taken; through: input published to output published; us"),
+        Text(
+            f"tick to order p50 {_us(now.tick_to_order, 50)}, p99 {_us(now.tick_to_order, 99)}, "
+            f"p99.9 {_us(now.tick_to_order, 99.9)} us over {now.tick_to_order.count:,} orders"
+        ),
+        Text(
+            f"{now.orders:,} orders, {now.fills:,} fills, {now.denied:,} intents denied; "
+            f"equity {_money(now.equity_e8)}, pnl {_money(now.pnl_e8)} {config['currency']}"
+        ),
+        Text(f"held: {held or 'nothing'}"),
+    )
+
+
+def as_json(now: Snapshot, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures that `run --json` and `status --json` have in common."""
+    return {
+        "stages": now.stages(),
+        "tick_to_order": now.latency(),
+        "orders": now.orders,
+        "fills": now.fills,
+        "denied": now.denied,
+        "queues": {
+            ring: {
+                "depth": state.depth,
+                "high_water": state.high_water,
+                "p50_us": percentile_us(state.hop, 50),
+                "p99_us": percentile_us(state.hop, 99),
+            }
+            for ring, state in now.rings.items()
+        },
+        **now.money(config["currency"]),
+    }
+
+
+def _us(histogram: Histogram | None, percent: float) -> str:
+    value = percentile_us(histogram, percent)
+    return "-" if value is None else f"{value:,.1f}"
+
+
+def _money(e8: int) -> str:
+    # To the cent for people; the exact figure is in the JSON.
+    return f"{float(money_to_text(e8)):,.2f}"

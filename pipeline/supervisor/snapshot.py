@@ -1,0 +1,169 @@
+"""What a run looks like at one moment: read from the segment, measured where it happened."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+
+from pipeline import topology
+from pipeline.instruments import money_to_text, to_e8
+from pipeline.stage import Stage
+from shm import Histogram, OvertakenError, Segment
+
+_NS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessState:
+    """One process. Latencies are from an input's publication to that of an output."""
+
+    pid: int
+    cpus: tuple[int, ...]
+    restarts: int
+    records_in: int
+    records_out: int
+    through: Histogram | None
+
+
+@dataclass(frozen=True, slots=True)
+class RingState:
+    """One ring: records waiting now and at most, and the time from publication to being taken."""
+
+    depth: int
+    high_water: int
+    hop: Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole run. Money is in 1e-8 of the currency, positions in lots by symbol."""
+
+    time_ns: int
+    processes: Mapping[str, ProcessState]
+    rings: Mapping[str, RingState]
+    tick_to_order: Histogram
+    orders: int
+    fills: int
+    denied: int
+    equity_e8: int
+    pnl_e8: int
+    positions: Mapping[str, int]
+
+    def stages(self) -> dict[str, Any]:
+        """Return the processes as JSON data."""
+        return {
+            name: {
+                "pid": state.pid,
+                "cpu": state.cpus[0] if len(state.cpus) == 1 else list(state.cpus),
+                "restarts": state.restarts,
+                "records_in": state.records_in,
+                "records_out": state.records_out,
+                "p50_us": percentile_us(state.through, 50),
+                "p99_us": percentile_us(state.through, 99),
+            }
+            for name, state in self.processes.items()
+            if name in topology.PIPELINE
+        }
+
+    def latency(self) -> dict[str, Any]:
+        """Return tick to order as JSON data; null figures without an order."""
+        return {
+            "count": self.tick_to_order.count,
+            "p50_us": percentile_us(self.tick_to_order, 50),
+            "p99_us": percentile_us(self.tick_to_order, 99),
+            "p999_us": percentile_us(self.tick_to_order, 99.9),
+        }
+
+    def money(self, currency: str) -> dict[str, Any]:
+        """Return the account as JSON data, in decimal strings."""
+        return {
+            "currency": currency,
+            "pnl": money_to_text(self.pnl_e8),
+            "equity": money_to_text(self.equity_e8),
+        }
+
+
+def percentile_us(histogram: Histogram | None, percent: float) -> float | None:
+    """Return a percentile in microseconds; None if nothing was recorded."""
+    value = None if histogram is None else histogram.percentile(percent)
+    return None if value is None else round(value / _NS, 3)
+
+
+def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, Stage]) -> Snapshot:
+    """Read the state of a run. It may be running: figures of different places differ in time."""
+    restarts = segment.counters("restarts")
+    affinity = config["affinity"]
+    latencies = {name: segment.histograms(f"{name}.latency") for name in topology.PIPELINE}
+    tails = {each.ring: _published(segment, each.ring) for each in topology.EDGES}
+    processes = {}
+    for name in topology.PROCESSES:
+        words = segment.words(f"{name}.words")
+        if name == "exchange":
+            counts, through = (0, 0), None
+        elif name == "feed":
+            counts = (segment.counters("feed.counters")["messages"], tails["market"])
+            through = latencies[name]["through"]
+        else:
+            taken = sum(tails[ring] - segment.depth(ring) for ring in stages[name].inputs)
+            counts = (taken, sum(tails[each.ring] for each in topology.outputs_of(name)))
+            through = latencies[name]["through"]
+        processes[name] = ProcessState(
+            words.load("pid"), tuple(affinity[name]), restarts[name], *counts, through
+        )
+    rings = {
+        ring: RingState(
+            segment.depth(ring), segment.high_water(ring), latencies[name][f"hop.{ring}"]
+        )
+        for name, stage in stages.items()
+        for ring in stage.inputs
+    }
+    account = _cells(segment, "risk", "account")[0]
+    held = _cells(segment, "risk", "instruments")["position"]
+    equity = int(account["equity_e8"]) if account["begun"] else to_e8(config["equity"])
+    opening = int(account["opening_e8"]) if account["begun"] else equity
+    return Snapshot(
+        time.monotonic_ns(),
+        processes,
+        rings,
+        latencies["executor"]["tick_to_order"],
+        int(account["approved"]),
+        int(account["fills"]),
+        int(account["denied"]),
+        equity,
+        equity - opening,
+        {
+            instrument.symbol: int(position)
+            for instrument, position in zip(stages["risk"].instruments, held, strict=True)
+        },
+    )
+
+
+def memory_mb(pids: list[int]) -> float:
+    """Return the proportional set size of some processes and this one together, in MB."""
+    total = 0
+    for pid in [os.getpid(), *pids]:
+        with contextlib.suppress(psutil.Error):
+            total += psutil.Process(pid).memory_full_info().pss
+    return round(total / 1e6, 1)
+
+
+def _published(segment: Segment, ring: str) -> int:
+    follower = segment.ring_follower(ring)
+    try:
+        return follower.position
+    finally:
+        follower.close()
+
+
+def _cells(segment: Segment, stage: str, group: str) -> np.ndarray[Any, np.dtype[np.void]]:
+    words = segment.words(f"{stage}.words")
+    while True:
+        with contextlib.suppress(OvertakenError):
+            return segment.cells(f"{stage}.{group}", words.load("committed"))

@@ -1,0 +1,313 @@
+"""One run, from its first process to its last."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pipeline import topology
+from pipeline.affinity import verify
+from pipeline.process import pin
+from pipeline.supervisor.child import Child, describe_exit
+from pipeline.supervisor.drain import Drain
+from pipeline.supervisor.halt import halt, halt_reason
+from pipeline.supervisor.poison import DEATHS, Poison, step_in_progress
+from pipeline.supervisor.restart import RestartPolicy, Restarts
+from pipeline.supervisor.snapshot import Snapshot, memory_mb, snapshot
+from pipeline.supervisor.start import NameLock, encoded, open_segment
+from pipeline.supervisor.watch import Heartbeats
+from shm import Segment
+
+START_S = 20.0
+"""Until a process that has not begun to beat is given up."""
+
+_LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended."""
+
+    run_id: str
+    seconds: float
+    exit_reason: str
+    halted: bool
+    failed: bool
+    memory_mb: float
+    last: Snapshot
+
+
+class Supervisor:
+    """Starts the processes of a run, watches them, and ends them in order."""
+
+    def __init__(self, config: Mapping[str, Any], report: Callable[[str], None]) -> None:
+        """Prepare a run; `config` is the resolved configuration with ``affinity`` and ``run``.
+
+        `report` is given a sentence whenever something happens that an operator should know of.
+        """
+        self.config = config
+        self.stages = {name: topology.stage(name, config) for name in topology.STAGES}
+        self._report = report
+        self._settings = config["supervisor"]
+        self._state_dir = Path(config["state_dir"])
+        policy = RestartPolicy(
+            self._settings["restart_budget"],
+            self._settings["restart_window_s"],
+            self._settings["backoff_s"],
+            self._settings["backoff_max_s"],
+        )
+        jitter = random.Random()  # noqa: S311 - spreads restarts, protects nothing
+        self._restarts = {name: Restarts(policy, jitter) for name in topology.PROCESSES}
+        self._poison = {name: Poison() for name in topology.STAGES}
+        self._children: dict[str, Child] = {}
+        self._due: dict[str, float] = {}  # processes to be started again, and when
+        self._heartbeats = Heartbeats(int(self._settings["heartbeat_s"] * 1e9))
+        self._failure: str | None = None
+        self._signals = 0
+        self._verified = False
+
+    def run(
+        self,
+        *,
+        duration_s: float | None = None,
+        every_s: float = 5.0,
+        progress: Callable[[Snapshot], None] = lambda state: None,
+    ) -> Result:
+        """Run until the duration is over, the events are, or somebody asks for the end.
+
+        `progress` is given the state `every_s` seconds. SIGINT, SIGTERM and SIGHUP drain and end
+        it; a second one ends it at once.
+
+        Raises:
+            AlreadyRunningError: there is a run of this name.
+            AffinityError: the kernel runs a process elsewhere than it was placed.
+        """
+        pin(self.config["affinity"]["supervisor"])
+        lock = NameLock(self._state_dir)
+        try:
+            layout = topology.layout(self.config, self.config["affinity"])
+            segment, resumed = open_segment(
+                self.config["name"], layout, encoded(self.config), self._report
+            )
+            with segment, self._listening() as wake:
+                try:
+                    return self._run(segment, wake, resumed, duration_s, every_s, progress)
+                finally:
+                    for child in self._children.values():
+                        child.end(0.0)
+                        child.close()
+        finally:
+            lock.release()
+
+    def _run(
+        self,
+        segment: Segment,
+        wake: socket.socket,
+        resumed: bool,
+        duration_s: float | None,
+        every_s: float,
+        progress: Callable[[Snapshot], None],
+    ) -> Result:
+        begun = time.monotonic()
+        own = segment.words("supervisor.words")
+        own.store("pid", os.getpid())
+        self._counters = segment.counters_writer("restarts")
+        for name in topology.PROCESSES:
+            self._prepare(segment, name)
+            if resumed:
+                self._counters.add(name)
+            self._start(segment, name)
+        end = float("inf") if duration_s is None else begun + duration_s
+        next_report = begun + every_s
+        drain: Drain | None = None
+        reason = ""
+        used = 0.0
+        while drain is None or not drain.is_over():
+            now = time.monotonic()
+            own.store("beat", time.monotonic_ns())
+            self._wait(wake, self._next_look(now, end if drain is None else now + 0.01))
+            if self._signals > 1:
+                reason = "killed by a second signal"
+                self._failure = self._failure or reason
+                break
+            self._reap(segment, drain)
+            self._start_due(segment)
+            self._check_beats(segment, drain)
+            now = time.monotonic()
+            if now >= next_report:
+                progress(self.snapshot(segment))
+                next_report += every_s
+            if drain is None and (reason := self._why_end(segment, now >= end)):
+                used = memory_mb([child.pid for child in self._children.values()])
+                drain = Drain(segment, self.stages, self._children, self._settings["drain_s"])
+            if drain is not None:
+                drain.advance()
+        if drain is not None and drain.left_behind:
+            self._failure = f"not everything could be drained: {drain.left_behind}"
+            self._report(f"{self._failure}; {segment.path} is kept, the next run goes on with it")
+            segment.disown()
+        halted = halt_reason(segment)
+        return Result(
+            segment.run_id,
+            round(time.monotonic() - begun, 3),
+            reason if self._failure is None else f"failed: {self._failure}",
+            halted is not None,
+            self._failure is not None,
+            used,
+            self.snapshot(segment),
+        )
+
+    def snapshot(self, segment: Segment) -> Snapshot:
+        """Return the state of the run."""
+        return snapshot(segment, self.config, self.stages)
+
+    # Starting.
+
+    def _prepare(self, segment: Segment, name: str) -> None:
+        words = segment.words(f"{name}.words")
+        words.store("beat", 0)
+        words.store("pid", 0)
+        if name == "exchange":
+            words.store("port", 0)
+
+    def _start(self, segment: Segment, name: str) -> None:
+        self._prepare(segment, name)
+        child = Child(name, segment.name, segment.run_id)
+        self._children[name] = child
+        self._poll.register(child.pidfd, select.POLLIN)
+        segment.words(f"{name}.words").store("pid", child.pid)
+
+    def _start_due(self, segment: Segment) -> None:
+        now = time.monotonic()
+        for name in [name for name, due in self._due.items() if due <= now]:
+            del self._due[name]
+            self._start(segment, name)
+
+    def _next_look(self, now: float, end: float) -> float:
+        return max(0.0, min([now + _LOOK_S, end, *self._due.values()]) - now)
+
+    def _wait(self, wake: socket.socket, timeout_s: float) -> None:
+        for fd, _ in self._poll.poll(timeout_s * 1000 + 0.5):
+            if fd == wake.fileno():
+                wake.recv(64)
+
+    # Watching.
+
+    def _reap(self, segment: Segment, drain: Drain | None) -> None:
+        for name, child in list(self._children.items()):
+            status = child.exit_status()
+            if status is None:
+                continue
+            self._poll.unregister(child.pidfd)
+            child.close()
+            del self._children[name]
+            if drain is not None and drain.was_told(name):
+                continue
+            if name == "feed" and status == 0 and segment.words("run").load("finished"):
+                continue
+            self._died(segment, name, child, describe_exit(status))
+
+    def _died(self, segment: Segment, name: str, child: Child, how: str) -> None:
+        # Whatever it may have been about to ring for is rung for by its successor or by time-outs;
+        # its neighbours wait at their rings.
+        had_worked = name == "exchange" or bool(segment.words(f"{name}.words").load("first_ns"))
+        if name in topology.STAGES:
+            step = step_in_progress(segment, self.stages[name])
+            if self._poison[name].died_at(step.number if step else 0):
+                assert step is not None
+                where = step.save(self._state_dir, segment.run_id)
+                self._halt(
+                    segment,
+                    f"{name} died {DEATHS} times at step {step.number}, "
+                    f"on a record of {step.ring!r}: {step.record}; saved in {where}",
+                )
+                return
+        delay = self._restarts[name].died(time.monotonic(), had_worked=had_worked)
+        self._counters.add(name)
+        if delay is None:
+            self._halt(
+                segment,
+                f"{name} died {self._restarts[name].recent} times within "
+                f"{self._settings['restart_window_s']:g} s ({how} the last time), more than the "
+                f"budget of {self._settings['restart_budget']} (supervisor.restart_budget)",
+            )
+            return
+        self._report(
+            f"{name} (pid {child.pid}) ended: {how}; starting it again"
+            + (f" in {delay:.2f} s" if delay else "")
+        )
+        self._due[name] = time.monotonic() + delay
+
+    def _check_beats(self, segment: Segment, drain: Drain | None) -> None:
+        now = time.monotonic_ns()
+        beats = {}
+        for name, child in self._children.items():
+            beat = segment.words(f"{name}.words").load("beat")
+            if beat:
+                beats[name] = beat
+            elif now - child.started_ns > START_S * 1e9:
+                self._report(f"{name} (pid {child.pid}) has not begun within {START_S:g} s")
+                child.signal(signal.SIGKILL)
+        for name in self._heartbeats.late(now, beats):
+            if drain is not None and drain.was_told(name):
+                continue
+            self._report(
+                f"{name} (pid {self._children[name].pid}) has not beaten for "
+                f"{self._settings['heartbeat_s']:g} s; killing it"
+            )
+            self._children[name].signal(signal.SIGKILL)
+        if not self._verified and len(beats) == len(topology.PROCESSES):
+            verify(
+                {name: child.pid for name, child in self._children.items()}, self.config["affinity"]
+            )
+            self._verified = True
+
+    # Ending.
+
+    def _why_end(self, segment: Segment, is_over: bool) -> str:
+        """Return why the run is to end; empty if it is not."""
+        if (why := halt_reason(segment)) is not None:
+            self._report(f"halted: {why}")
+            return f"halted: {why.reason}"
+        if segment.words("run").load("finished"):
+            return "events"
+        if self._signals:
+            return "signal"
+        return "duration" if is_over else ""
+
+    def _halt(self, segment: Segment, reason: str) -> None:
+        halt(segment, reason, "supervisor")
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[socket.socket]:
+        """Count signals, and let them end a poll."""
+        self._poll = select.poll()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+
+        def count(number: int, frame: FrameType | None) -> None:
+            self._signals += 1
+
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, count) for number in signals}
+        old_wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        self._poll.register(ours.fileno(), select.POLLIN)
+        try:
+            yield ours
+        finally:
+            signal.set_wakeup_fd(old_wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            ours.close()
+            theirs.close()
