@@ -55,10 +55,14 @@ def command(
     console = view.console(stderr=as_json_object)
     with exit_with_message():
         config = configure(config_file, name, settings, events=events, seed=seed, sabotage=sabotage)
-        say = console.print if not as_json_object else _to_stderr
+
+        def say(text: str) -> None:
+            # What people or strategies wrote may be in it, so it is no markup.
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
         for line in config.pop("notes"):
-            say(line, highlight=False)
-        supervisor = Supervisor(config, lambda text: say(text, highlight=False))
+            say(line)
+        supervisor = Supervisor(config, say)
         started = time.monotonic()
         live = console.is_terminal and not as_json_object
         with _progress(console, config, started, live=live, quiet=as_json_object) as progress:
@@ -123,10 +127,6 @@ def summary(result: Result, config: dict[str, Any]) -> dict[str, Any]:
         **as_json(result.last, config),
         "memory_mb": result.memory_mb,
     }
-
-
-def _to_stderr(text: str, **style: Any) -> None:
-    click.echo(text, err=True)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import click
 from pipeline.cli.config import configuration_flags
 from pipeline.cli.failure import exit_with_message
 from pipeline.cli.running import running_segment
+from shm import Segment
 
 
 class StopError(Exception):
@@ -30,19 +31,29 @@ def command(
         exit_with_message(StopError),
         running_segment(config_file, name, settings) as (segment, _),
     ):
-        pid = segment.words("supervisor.words").load("pid")
-        pidfd = os.pidfd_open(pid)
-        try:
-            # Looked at once the process is pinned by its descriptor: the pid is still the owner's.
-            if segment.owner_alive():
-                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-                poll = select.poll()
-                poll.register(pidfd, select.POLLIN)
-                if not poll.poll(timeout * 1000):
-                    raise StopError(
-                        f"run {segment.run_id} (pid {pid}) has not ended within {timeout:g} s; it "
-                        "is still draining, or kill it: bot4 kill --reason ..."
-                    )
-        finally:
-            os.close(pidfd)
+        _end(segment, timeout)
         click.echo(f"stopped {segment.name}, run {segment.run_id}")
+
+
+def _end(segment: Segment, timeout: float) -> None:
+    pid = segment.words("supervisor.words").load("pid")
+    if not pid:
+        raise StopError(f"run {segment.run_id} is just beginning; try again")
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return  # it has just ended
+    try:
+        # Looked at once the process is pinned by its descriptor: the pid is still the owner's.
+        if not segment.owner_alive():
+            return
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(timeout * 1000):
+            raise StopError(
+                f"run {segment.run_id} (pid {pid}) has not ended within {timeout:g} s; it "
+                "is still draining, or kill it: bot4 kill --reason ..."
+            )
+    finally:
+        os.close(pidfd)

@@ -52,7 +52,7 @@ def as_table(
     now: Snapshot, before: Snapshot | None, title: str, config: Mapping[str, Any]
 ) -> Group:
     """Return the live table: a row per process, and what is held and earned below."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("stage")
     for column in ("pid", "cpu", "restarts", "in/s", "in", "out", "waiting"):
         table.add_column(column, justify="right")

@@ -9,6 +9,11 @@ import subprocess
 import sys
 import time
 
+_everywhere = os.sched_getaffinity(0)  # before anything is pinned
+
+# numpy's linear algebra would start a thread for each core, on whatever core.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
 
 class Child:
     """A running worker: started with ``python -m workers.<name>``, watched through its pidfd."""
@@ -17,12 +22,20 @@ class Child:
         """Start it. To be called from the main thread: the death signal follows the thread."""
         self.name = name
         self.started_ns = time.monotonic_ns()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"workers.{name}", deployment, run_id, str(os.getpid())],
-            # Ctrl-C in a terminal goes to the whole group; only the supervisor is to act on it.
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-        )
+        own = os.sched_getaffinity(0)
+        # It pins itself once it knows where; until then it is to begin wherever there is room, not
+        # on the CPU that this process, whose map it inherits, was given.
+        os.sched_setaffinity(0, _everywhere)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"workers.{name}", deployment, run_id, str(os.getpid())],
+                # Ctrl-C in a terminal goes to the whole group; only the supervisor is to act on it.
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **_ENVIRONMENT},
+            )
+        finally:
+            os.sched_setaffinity(0, own)
         self.pidfd = os.pidfd_open(self._process.pid)
 
     @property

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 
 from pipeline import topology
-from pipeline.stage import Stage
 from pipeline.supervisor.child import Child
 from shm import Segment
 
@@ -21,15 +20,19 @@ class Drain:
     def __init__(
         self,
         segment: Segment,
-        stages: Mapping[str, Stage],
         children: Mapping[str, Child],
+        due: Mapping[str, float],
         limit_s: float,
     ) -> None:
-        """Begin; what is not drained after `limit_s` is left behind."""
+        """Begin; what is not drained after `limit_s` is left behind.
+
+        `children` are the processes that run, `due` those that are to be started again; both are
+        looked at anew in each step.
+        """
         self.left_behind = ""
         self._segment = segment
-        self._stages = stages
         self._children = children
+        self._due = due
         self._deadline = time.monotonic() + limit_s
         # The source of the sources too: nothing reads from it any more.
         self._order = ["feed", "exchange", *topology.STAGES]
@@ -49,6 +52,8 @@ class Drain:
         for name in self._order:
             if name in topology.STAGES and not self._is_quiet():
                 return
+            if name in topology.STAGES and name in self._due and not self._is_late():
+                return  # it may have begun a step, which its successor is to finish
             if name not in self._told:
                 self._told[name] = time.monotonic()
                 if name in self._children:
@@ -58,6 +63,9 @@ class Drain:
                     self._children[name].signal(signal.SIGKILL)
                 return
 
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._deadline
+
     def _is_quiet(self) -> bool:
         """Return whether all rings are empty and have stayed so for some looks, or time is up."""
         if self._quiet >= _QUIET_LOOKS:
@@ -66,7 +74,7 @@ class Drain:
             edge.ring: depth for edge in topology.EDGES if (depth := self._segment.depth(edge.ring))
         }
         self._quiet = 0 if waiting else self._quiet + 1
-        if waiting and time.monotonic() > self._deadline:
+        if waiting and self._is_late():
             self.left_behind = ", ".join(f"{n} records in {ring}" for ring, n in waiting.items())
             self._quiet = _QUIET_LOOKS
         return self._quiet >= _QUIET_LOOKS

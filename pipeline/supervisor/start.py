@@ -108,6 +108,9 @@ def _adopt(
         return None
     if segment.blob("config") == config:
         return segment
-    report(f"run {info.run_id} cannot be gone on with: its configuration was another")
     segment.close()  # as its owner, which removes it
+    report(
+        f"run {info.run_id} cannot be gone on with: its configuration was another; "
+        f"removed {info.path}"
+    )
     return None

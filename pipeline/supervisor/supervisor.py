@@ -32,6 +32,8 @@ START_S = 20.0
 """Until a process that has not begun to beat is given up."""
 
 _LOOK_S = 0.1
+_ACTOR = "supervisor"
+_HALTED = "halted: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,6 @@ class Supervisor:
         own.store("pid", os.getpid())
         self._counters = segment.counters_writer("restarts")
         for name in topology.PROCESSES:
-            self._prepare(segment, name)
             if resumed:
                 self._counters.add(name)
             self._start(segment, name)
@@ -141,7 +142,7 @@ class Supervisor:
                 self._failure = self._failure or reason
                 break
             self._reap(segment, drain)
-            self._start_due(segment)
+            self._start_due(segment, drain)
             self._check_beats(segment, drain)
             now = time.monotonic()
             if now >= next_report:
@@ -149,14 +150,21 @@ class Supervisor:
                 next_report += every_s
             if drain is None and (reason := self._why_end(segment, now >= end)):
                 used = memory_mb([child.pid for child in self._children.values()])
-                drain = Drain(segment, self.stages, self._children, self._settings["drain_s"])
+                drain = Drain(segment, self._children, self._due, self._settings["drain_s"])
             if drain is not None:
                 drain.advance()
-        if drain is not None and drain.left_behind:
-            self._failure = f"not everything could be drained: {drain.left_behind}"
-            self._report(f"{self._failure}; {segment.path} is kept, the next run goes on with it")
-            segment.disown()
         halted = halt_reason(segment)
+        if halted is not None and not reason.startswith(_HALTED):
+            self._report(f"halted: {halted}")  # while it was drained for another reason
+            reason = _HALTED + halted.reason
+        if drain is not None and drain.left_behind:
+            left = f"not everything could be drained: {drain.left_behind}"
+            if halted is not None:
+                self._report(f"{left}; a halted run is over, so they are dropped")
+            else:
+                self._failure = left
+                self._report(f"{left}; {segment.path} is kept, the next run goes on with it")
+                segment.disown()
         return Result(
             segment.run_id,
             round(time.monotonic() - begun, 3),
@@ -177,8 +185,8 @@ class Supervisor:
         words = segment.words(f"{name}.words")
         words.store("beat", 0)
         words.store("pid", 0)
-        if name == "exchange":
-            words.store("port", 0)
+        # Its predecessor's work is not its own, or a crash loop would look like crashes.
+        words.store("port" if name == "exchange" else "first_ns", 0)
 
     def _start(self, segment: Segment, name: str) -> None:
         self._prepare(segment, name)
@@ -187,11 +195,12 @@ class Supervisor:
         self._poll.register(child.pidfd, select.POLLIN)
         segment.words(f"{name}.words").store("pid", child.pid)
 
-    def _start_due(self, segment: Segment) -> None:
+    def _start_due(self, segment: Segment, drain: Drain | None) -> None:
         now = time.monotonic()
         for name in [name for name, due in self._due.items() if due <= now]:
             del self._due[name]
-            self._start(segment, name)
+            if drain is None or not drain.was_told(name):
+                self._start(segment, name)
 
     def _next_look(self, now: float, end: float) -> float:
         return max(0.0, min([now + _LOOK_S, end, *self._due.values()]) - now)
@@ -220,28 +229,31 @@ class Supervisor:
     def _died(self, segment: Segment, name: str, child: Child, how: str) -> None:
         # Whatever it may have been about to ring for is rung for by its successor or by time-outs;
         # its neighbours wait at their rings.
-        had_worked = name == "exchange" or bool(segment.words(f"{name}.words").load("first_ns"))
+        words = segment.words(f"{name}.words")
+        had_worked = bool(words.load("port" if name == "exchange" else "first_ns"))
         if name in topology.STAGES:
             step = step_in_progress(segment, self.stages[name])
             if self._poison[name].died_at(step.number if step else 0):
                 assert step is not None
-                where = step.save(self._state_dir, segment.run_id)
-                self._halt(
-                    segment,
+                what = (
                     f"{name} died {DEATHS} times at step {step.number}, "
-                    f"on a record of {step.ring!r}: {step.record}; saved in {where}",
+                    f"on a record of {step.ring!r}"
                 )
+                where = step.save(self._state_dir, segment.run_id)
+                self._report(f"{what}: {step.record}; saved in {where}")
+                halt(segment, what, _ACTOR)
                 return
         delay = self._restarts[name].died(time.monotonic(), had_worked=had_worked)
-        self._counters.add(name)
         if delay is None:
-            self._halt(
+            halt(
                 segment,
                 f"{name} died {self._restarts[name].recent} times within "
                 f"{self._settings['restart_window_s']:g} s ({how} the last time), more than the "
                 f"budget of {self._settings['restart_budget']} (supervisor.restart_budget)",
+                _ACTOR,
             )
             return
+        self._counters.add(name)
         self._report(
             f"{name} (pid {child.pid}) ended: {how}; starting it again"
             + (f" in {delay:.2f} s" if delay else "")
@@ -278,15 +290,12 @@ class Supervisor:
         """Return why the run is to end; empty if it is not."""
         if (why := halt_reason(segment)) is not None:
             self._report(f"halted: {why}")
-            return f"halted: {why.reason}"
+            return _HALTED + why.reason
         if segment.words("run").load("finished"):
             return "events"
         if self._signals:
             return "signal"
         return "duration" if is_over else ""
-
-    def _halt(self, segment: Segment, reason: str) -> None:
-        halt(segment, reason, "supervisor")
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[socket.socket]:
