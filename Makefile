@@ -61,7 +61,14 @@ $(VENV)/.requires: pyproject.toml | tools
 	@$(BUILD_REQUIRES) | $(PIP) install --requirement /dev/stdin
 	@touch $@
 
-$(VENV)/.built: $(VENV)/.requires CMakeLists.txt $(NATIVE)
+# An editable install finds the modules that there were when it was made.
+.PHONY: always
+$(VENV)/.modules: always
+	@mkdir -p $(VENV)
+	@find shm pipeline workers -name '*.py' | LC_ALL=C sort | cmp -s - $@ || \
+		find shm pipeline workers -name '*.py' | LC_ALL=C sort > $@
+
+$(VENV)/.built: $(VENV)/.requires $(VENV)/.modules CMakeLists.txt $(NATIVE)
 	@echo "building ..."
 	@$(PIP) install --no-build-isolation --editable .
 	@touch $@

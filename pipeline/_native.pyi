@@ -30,7 +30,7 @@ class Loop:
         *,
         kernel: object,
         groups: _Named,
-        group_pointers: Iterable[object],
+        group_cells: Iterable[object],
         cursors: object,
         contexts: object,
         quotes: object | None,

@@ -105,21 +105,21 @@ def build(stage: Stage, segment: Segment, kernel: object | None = None) -> _nati
     committed = segment.words(f"{stage.name}.words").load("committed")
 
     def cells(group: str) -> object:
-        return segment.cells_writer(f"{stage.name}.{group}", committed).pointer
+        return segment.cells_writer(f"{stage.name}.{group}", committed)
 
     loop = _native.Loop(
         kernel=stage.kernel() if kernel is None else kernel,
         groups=[(group, dtype) for group, (dtype, _) in groups.items()],
-        group_pointers=[cells(group) for group in groups],
+        group_cells=[cells(group) for group in groups],
         cursors=cells("cursors"),
-        contexts=segment.observer_producer(f"{stage.name}.contexts").pointer,
-        quotes=segment.table_reader("quotes").pointer if stage.quotes else None,
-        words=segment.words(f"{stage.name}.words").pointer,
-        run_words=segment.words("run").pointer,
+        contexts=segment.observer_producer(f"{stage.name}.contexts"),
+        quotes=segment.table_reader("quotes") if stage.quotes else None,
+        words=segment.words(f"{stage.name}.words"),
+        run_words=segment.words("run"),
         tick_ns=stage.config["pipeline"]["tick_ms"] * 1_000_000,
         tick_steps=stage.tick_steps,
         tick_needs=needs(TICK),
-        latency=segment.histograms_writer(f"{stage.name}.latency").pointer,
+        latency=segment.histograms_writer(f"{stage.name}.latency"),
         through=latencies.index("through"),
         end_to_end=latencies.index("tick_to_order") if is_last else None,
         end_to_end_input=stage.inputs.index(topology.LAST) if is_last else 0,
@@ -127,10 +127,10 @@ def build(stage: Stage, segment: Segment, kernel: object | None = None) -> _nati
     )
     for ring in stage.inputs:
         edge = topology.edge(ring)
-        bell = segment.bell(edge.producer).pointer
+        bell = segment.bell(edge.producer)
         hop = latencies.index(f"hop.{ring}")
-        loop.add_input(ring, edge.dtype, segment.consumer(ring).pointer, bell, needs(ring), hop)
+        loop.add_input(ring, edge.dtype, segment.consumer(ring), bell, needs(ring), hop)
     for edge in outputs:
-        woken = segment.bell(edge.consumer).pointer if edge.wakes else None
-        loop.add_output(edge.ring, edge.dtype, segment.producer(edge.ring).pointer, woken)
+        woken = segment.bell(edge.consumer) if edge.wakes else None
+        loop.add_output(edge.ring, edge.dtype, segment.producer(edge.ring), woken)
     return loop

@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from pipeline import affinity
+from pipeline import affinity, runtime, topology
 from pipeline.cli import view
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import FAILURE, HALTED, exit_with_message
@@ -22,6 +22,7 @@ from pipeline.cli.view import as_json, as_line, as_table
 from pipeline.config import load
 from pipeline.supervisor import Snapshot, Supervisor
 from pipeline.supervisor.supervisor import Result
+from shm import choose
 
 _LINE_S = 5.0
 _TABLE_S = 0.5
@@ -114,8 +115,18 @@ def configure(
     where = ", ".join(
         f"{process} {','.join(map(str, cpus))}" for process, cpus in placed.cpus.items()
     )
-    config["notes"] = [f"CPUs: {where}", *placed.notes]
+    config["notes"] = [f"CPUs: {where}", *placed.notes, f"waiting: {_waiting(config)}"]
     return config
+
+
+def _waiting(config: dict[str, Any]) -> str:
+    """Say how the stages wait; which follows from their CPUs, unless it is configured."""
+    affinity_of = {name: config["affinity"][name] for name in topology.PIPELINE}
+    chosen = {
+        name: runtime.wait_strategy(config) or choose(affinity_of, name).name
+        for name in topology.PIPELINE
+    }
+    return ", ".join(f"{name} {strategy}" for name, strategy in chosen.items())
 
 
 def summary(result: Result, config: dict[str, Any]) -> dict[str, Any]:

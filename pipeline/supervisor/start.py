@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.supervisor.halt import halt_reason
 from pipeline.topology import CONFIG_BYTES
 from shm import (
     Layout,
@@ -106,11 +107,10 @@ def _adopt(
     except ShmError as error:
         report(f"run {info.run_id} cannot be gone on with: {error}")
         return None
-    if segment.blob("config") == config:
+    halted = halt_reason(segment)
+    if halted is None and segment.blob("config") == config:
         return segment
     segment.close()  # as its owner, which removes it
-    report(
-        f"run {info.run_id} cannot be gone on with: its configuration was another; "
-        f"removed {info.path}"
-    )
+    why = f"it was halted: {halted}" if halted is not None else "its configuration was another"
+    report(f"run {info.run_id} cannot be gone on with: {why}; removed {info.path}")
     return None

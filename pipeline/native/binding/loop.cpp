@@ -5,8 +5,8 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <initializer_list>
 #include <optional>
+#include <type_traits>
 
 #include "kernel.hpp"
 
@@ -14,48 +14,44 @@ namespace bot4::binding {
 
 namespace {
 
-/// The native loop of a stage, built over the regions whose roles Python holds.
+/// The native loop of a stage, built over the regions of the roles that it is given.
 class PyLoop {
  public:
-  PyLoop(nb::object kernel, nb::handle groups, nb::handle group_pointers, nb::object cursors,
+  PyLoop(nb::object kernel, nb::handle groups, nb::handle group_cells, nb::object cursors,
          nb::object contexts, nb::object quotes, nb::object words, nb::object run_words,
          std::int64_t tick_ns, std::uint64_t tick_steps, std::vector<std::uint64_t> tick_needs,
          nb::object latency, std::size_t through, std::optional<std::size_t> end_to_end,
          std::size_t end_to_end_input, const std::string& sabotage)
       : groups_(named(groups)),
-        contexts_(from_capsule<shm::ObserverHeader>(contexts, kRegionCapsule)),
-        quotes_(quotes.is_none() ? nullptr
-                                 : from_capsule<shm::TableHeader>(quotes, kRegionCapsule)),
-        cursors_(from_capsule<shm::CellsHeader>(cursors, kRegionCapsule)),
-        histograms_(from_capsule<shm::HistogramWords>(latency, kRegionCapsule)),
+        contexts_(region<shm::ObserverHeader>(contexts)),
+        quotes_(quotes.is_none() ? nullptr : region<shm::TableHeader>(quotes)),
+        cursors_(region<shm::CellsHeader>(cursors)),
+        histograms_(region<shm::HistogramWords>(latency)),
         ticks_{tick_ns, tick_steps, std::move(tick_needs)},
         latency_{histograms_ + through, end_to_end ? histograms_ + *end_to_end : nullptr,
                  end_to_end_input},
         sabotage_{sabotage == "dedupe", sabotage == "slots", sabotage == "context"},
         kernel_object_(std::move(kernel)) {
     // In the order of pipeline/topology.py's STAGE_WORDS and RUN_WORDS.
-    auto* word = from_capsule<shm::PaddedWord>(words, kRegionCapsule);
-    auto* run = from_capsule<shm::PaddedWord>(run_words, kRegionCapsule);
+    auto* word = region<shm::PaddedWord>(words);
+    auto* run = region<shm::PaddedWord>(run_words);
     words_ = {&word[0].value, &word[1].value, &word[2].value, &word[3].value, &run[0].value};
-    for (const nb::handle pointer : group_pointers) {
-      cells_.push_back(from_capsule<shm::CellsHeader>(pointer, kRegionCapsule));
-      group_owners_.push_back(nb::borrow(pointer));
+    for (const nb::handle cells : group_cells) {
+      cells_.push_back(region<shm::CellsHeader>(cells));
+      group_owners_.push_back(keep_.back());
     }
-    keep({cursors, contexts, quotes, words, run_words, latency});
   }
 
   void add_input(nb::object name, nb::object dtype, nb::object ring, nb::object bell,
                  std::vector<std::uint64_t> needs, std::size_t hop) {
-    inputs_.push_back({from_capsule<shm::RingHeader>(ring, kRegionCapsule), bell_at(bell),
-                       std::move(needs), histograms_ + hop});
+    inputs_.push_back({region<shm::RingHeader>(ring), bell_at(bell), std::move(needs),
+                       histograms_ + hop});
     input_types_.push_back({std::move(name), std::move(dtype)});
-    keep({ring, bell});
   }
 
   void add_output(nb::object name, nb::object dtype, nb::object ring, nb::object bell) {
-    outputs_.push_back({from_capsule<shm::RingHeader>(ring, kRegionCapsule), bell_at(bell)});
+    outputs_.push_back({region<shm::RingHeader>(ring), bell_at(bell)});
     output_types_.push_back({std::move(name), std::move(dtype)});
-    keep({ring, bell});
   }
 
   /// Takes over. Returns (steps run again, outputs that were out already).
@@ -64,11 +60,7 @@ class PyLoop {
     kernel_.emplace(kernel_object_, input_types_, output_types_, groups_, group_owners_);
     loop_.emplace(*kernel_->kernel, cells_, cursors_, contexts_, inputs_, outputs_, quotes_, words_,
                   ticks_, latency_, sabotage_);
-    std::uint64_t replayed;
-    {
-      nb::gil_scoped_release others_may_run;
-      replayed = loop_->recover();
-    }
+    const std::uint64_t replayed = guarded([this] { return loop_->recover(); });
     return {replayed, loop_->suppressed()};
   }
 
@@ -78,31 +70,46 @@ class PyLoop {
     if (!loop_) fail("ArgumentError", "a stage must recover before it runs");
     if (!sleeper_) {
       sleeper_.emplace(from_capsule<shm::DoorbellWords>(doorbell, kRegionCapsule));
-      keep({nb::borrow(doorbell)});
+      keep_.push_back(nb::borrow(doorbell));
     }
     const auto [spins, yields, finally] = strategy;
     const shm::WaitStrategy how{spins, yields, static_cast<shm::WaitStrategy::Finally>(finally)};
-    nb::gil_scoped_release others_may_run;
-    const shm::Wake wake = loop_->run(*sleeper_, how, shm::monotonic_ns() + for_ns);
-    return wake != shm::Wake::kTimeout;
+    const std::int64_t until = shm::monotonic_ns() + for_ns;
+    return guarded([&] { return loop_->run(*sleeper_, how, until); }) != shm::Wake::kTimeout;
   }
 
   /// One batch. False if there was nothing to take.
   bool turn() {
     if (!loop_) fail("ArgumentError", "a stage must recover before it runs");
-    nb::gil_scoped_release others_may_run;
-    return loop_->turn();
+    return guarded([this] { return loop_->turn(); });
   }
 
   std::uint64_t steps() const { return loop_ ? loop_->steps() : 0; }
 
  private:
-  static shm::Bell bell_at(nb::handle bell) {
-    if (bell.is_none()) return {};
-    return shm::Bell(from_capsule<shm::DoorbellWords>(bell, kRegionCapsule));
+  /// The memory of a role. The role itself is kept with it: one that is dropped gives its lock back,
+  /// and a second process could take it while this loop goes on.
+  template <class T>
+  T* region(nb::handle role) {
+    keep_.push_back(nb::borrow(role));
+    keep_.push_back(role.attr("pointer"));
+    return from_capsule<T>(keep_.back(), kRegionCapsule);
   }
-  void keep(std::initializer_list<nb::object> objects) {
-    keep_.insert(keep_.end(), objects.begin(), objects.end());
+  shm::Bell bell_at(nb::handle bell) {
+    return bell.is_none() ? shm::Bell{} : shm::Bell(region<shm::DoorbellWords>(bell));
+  }
+
+  /// Lets other threads run meanwhile. A step that fails leaves half of a batch behind, from which
+  /// only a recovery may go on.
+  template <class Call>
+  std::invoke_result_t<Call> guarded(Call call) {
+    const nb::gil_scoped_release others_may_run;
+    try {
+      return call();
+    } catch (...) {
+      loop_.reset();
+      throw;
+    }
   }
 
   std::vector<Named> groups_, input_types_, output_types_;
@@ -132,7 +139,7 @@ void bind_loop(nb::module_& module) {
                     nb::object, nb::object, std::int64_t, std::uint64_t,
                     std::vector<std::uint64_t>, nb::object, std::size_t,
                     std::optional<std::size_t>, std::size_t, const std::string&>(),
-           nb::kw_only(), nb::arg("kernel"), nb::arg("groups"), nb::arg("group_pointers"),
+           nb::kw_only(), nb::arg("kernel"), nb::arg("groups"), nb::arg("group_cells"),
            nb::arg("cursors"), nb::arg("contexts"), nb::arg("quotes").none(), nb::arg("words"),
            nb::arg("run_words"), nb::arg("tick_ns"), nb::arg("tick_steps"), nb::arg("tick_needs"),
            nb::arg("latency"), nb::arg("through"), nb::arg("end_to_end").none(),

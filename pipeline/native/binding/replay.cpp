@@ -34,15 +34,20 @@ class PyReplay {
   PyReplay(nb::object kernel, nb::handle groups, nb::handle inputs, nb::handle outputs)
       : group_types_(named(groups)), inputs_(named(inputs)), outputs_(named(outputs)) {
     std::vector<shm::CellsHeader*> headers;
+    std::vector<nb::object> owners;
     for (const nb::handle group : groups) {
-      memory_.emplace_back(nb::cast<std::uint64_t>(group[2]),
-                           RecordType(group[1]).bytes());
-      headers.push_back(memory_.back().header());
+      auto memory = std::make_unique<Group>(nb::cast<std::uint64_t>(group[2]),
+                                            RecordType(group[1]).bytes());
+      memory_.push_back(memory.get());
+      headers.push_back(memory->header());
+      // Views that a Python kernel keeps may outlive this object; each owns a share of the memory.
+      owners.push_back(nb::capsule(memory.release(), [](void* group) noexcept {
+        delete static_cast<Group*>(group);
+      }));
     }
+    owners_ = owners;
     std::vector<std::size_t> bytes;
     for (const Named& output : outputs_) bytes.push_back(RecordType(output.dtype).bytes());
-    // The views that a Python kernel edits live no longer than this object, which it must not outlive.
-    std::vector<nb::object> owners(group_types_.size());
     kernel_.emplace(std::move(kernel), inputs_, outputs_, group_types_, std::move(owners));
     replay_.emplace(*kernel_->kernel, std::move(headers), std::move(bytes));
   }
@@ -92,7 +97,7 @@ class PyReplay {
 
   /// The committed records of a group of cells, as bytes.
   nb::bytes state(std::size_t group) {
-    shm::CellsHeader* cells = memory_.at(group).header();
+    shm::CellsHeader* cells = memory_.at(group)->header();
     std::string records;
     for (std::uint64_t i = 0; i < cells->count; ++i)
       records.append(
@@ -123,7 +128,8 @@ class PyReplay {
   };
 
   std::vector<Named> group_types_, inputs_, outputs_;
-  std::vector<Group> memory_;
+  std::vector<Group*> memory_;
+  std::vector<nb::object> owners_;  // of that memory
   std::optional<HeldKernel> kernel_;
   std::optional<Replay> replay_;
 };
