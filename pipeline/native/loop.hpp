@@ -128,12 +128,18 @@ class Loop final : private Emit {
     for (Out& output : outputs_) output.published_before = last_cause(*output.header);
     replaying_ = true;
     const std::uint64_t last = contexts_.published();
+    if (last < step_) corrupt("steps were committed without a context");
     while (step_ < last) {
       Context context;
       read_context(step_ + 1, context);
       if (sabotage_.context) sample(context);
       const void* input = nullptr;
-      if (context.source != Context::kTick) input = take(inputs_.at(context.source).ring);
+      if (context.source != Context::kTick) {
+        if (context.source >= inputs_.size()) corrupt("a context names an input that is none");
+        shm::RingConsumer& ring = inputs_[context.source].ring;
+        if (ring.position() != context.sequence) corrupt("a context names another record");
+        input = take(ring);
+      }
       run_step(context, input);
     }
     replaying_ = false;
@@ -160,6 +166,11 @@ class Loop final : private Emit {
   /// Takes what there is to take, up to a batch, and commits it. False if there was nothing.
   bool turn() {
     crash_ = words_.crash->load(std::memory_order_relaxed);
+    if (const std::int64_t now = shm::monotonic_ns(); now >= next_tick_) {
+      if (ticks_left_ == 0) ticks_left_ = ticks_.instruments;
+      // Also while ticks wait for room: a time in the past would keep run() from sleeping.
+      next_tick_ = now + ticks_.every_ns;
+    }
     const std::uint64_t before = step_;
     while (step_ - before < kBatch && take_one()) {
     }
@@ -200,7 +211,19 @@ class Loop final : private Emit {
     return State(std::move(cells));
   }
 
+  /// Takes one input: a tick that is due, or the next record of the first ring that has one and
+  /// whose outputs have room. False if there is none.
   bool take_one() {
+    if (ticks_left_ != 0 && has_room(ticks_.needs)) {
+      --ticks_left_;
+      Context context{};
+      context.source = Context::kTick;
+      context.sequence = static_cast<const Cursors*>(cursors_.read(0))->ticks;
+      context.instrument = static_cast<std::uint32_t>(context.sequence % ticks_.instruments);
+      publish_context(context);
+      run_step(context, nullptr);
+      return true;
+    }
     for (std::uint32_t i = 0; i < inputs_.size(); ++i) {
       In& input = inputs_[i];
       if (!input.ring.has_unread() || !has_room(input.needs)) continue;
@@ -218,19 +241,7 @@ class Loop final : private Emit {
       took_record_ = true;
       return true;
     }
-    if (ticks_left_ == 0 && shm::monotonic_ns() >= next_tick_) {
-      ticks_left_ = ticks_.instruments;
-      next_tick_ = shm::monotonic_ns() + ticks_.every_ns;
-    }
-    if (ticks_left_ == 0 || !has_room(ticks_.needs)) return false;
-    --ticks_left_;
-    Context context{};
-    context.source = Context::kTick;
-    context.sequence = cursors_now().ticks;
-    context.instrument = static_cast<std::uint32_t>(context.sequence % ticks_.instruments);
-    publish_context(context);
-    run_step(context, nullptr);
-    return true;
+    return false;
   }
 
   void publish_context(Context& context) {
@@ -241,11 +252,12 @@ class Loop final : private Emit {
   }
 
   void sample(Context& context) {
-    context.now_ns = shm::monotonic_ns();
-    // Acquire: whoever halts has written the reason before.
-    context.halted = words_.halted->load(std::memory_order_acquire);
     if (quotes_table_ != nullptr && context.instrument < quotes_table_->rows)
       shm::TableReader(quotes_table_).read(context.instrument, &context.quote);
+    context.now_ns = shm::monotonic_ns();
+    // Last: what is sent in this step is sent under this reading. Acquire: whoever halts has
+    // written the reason before.
+    context.halted = words_.halted->load(std::memory_order_acquire);
   }
 
   void run_step(const Context& context, const void* input) {
@@ -324,9 +336,8 @@ class Loop final : private Emit {
     const std::uint64_t position = ring.position();
     const unsigned char* record = ring.view(count);
     if (count != 1 || reinterpret_cast<const Header*>(record)->sequence != position)
-      throw std::runtime_error("record " + std::to_string(position) +
-                               " of an input ring is missing or carries another sequence; "
-                               "something has overwritten the segment, remove it");
+      corrupt("record " + std::to_string(position) +
+              " of an input ring is missing or carries another sequence");
     return record;
   }
 
@@ -339,9 +350,12 @@ class Loop final : private Emit {
     shm::Word* slot = context_ring_->slot(step - 1);
     shm::load_record(&context, slot + 1, sizeof context);
     if (context.step != step)
-      throw std::runtime_error("the context of step " + std::to_string(step) + " is that of step " +
-                               std::to_string(context.step) +
-                               "; something has overwritten the segment, remove it");
+      corrupt("the context of step " + std::to_string(step) + " is that of step " +
+              std::to_string(context.step));
+  }
+
+  [[noreturn]] static void corrupt(const std::string& what) {
+    throw std::runtime_error(what + "; something has overwritten the segment, remove it");
   }
 
   static Cause last_cause(shm::RingHeader& ring) {

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.instruments import instruments_from
+from pipeline.runtime import collect_garbage
 from shm import Segment
 from shm._native import Wake
 from workers._native import Publisher
@@ -20,6 +21,7 @@ from workers.feed.streams import stream_url
 _log = logging.getLogger("bot4.feed")
 
 _BEAT_S = 0.1
+_IDLE_MESSAGES = 200  # fewer between two beats leave time for a collection
 _LOG_EVERY_NS = 60_000_000_000  # a malformed message is shown at most once a minute
 
 
@@ -142,4 +144,6 @@ class Feed:
     async def _beat(self) -> None:
         while True:
             self._words.store("beat", time.monotonic_ns())
+            messages = self._session.counts.messages
             await asyncio.sleep(_BEAT_S)
+            collect_garbage(idle=self._session.counts.messages - messages < _IDLE_MESSAGES)

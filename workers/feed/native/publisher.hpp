@@ -7,6 +7,7 @@
 #pragma once
 
 #include <csignal>
+#include <stdexcept>
 
 #include "../../../pipeline/native/records.hpp"
 #include "../../../shm/native/metrics.hpp"
@@ -36,11 +37,12 @@ class Publisher {
         quotes_(quotes),
         through_(through),
         words_(words) {
-    while (ticks_.published() < market_.published()) {
-      const Market& missing = at(ticks_.published());
-      ticks_.push(&missing);
-      write_quote(missing);
-    }
+    while (ticks_.published() < market_.published())
+      if (!ticks_.push(&at(ticks_.published())))
+        throw std::runtime_error("ring ticks has no room for what ring market has; something has "
+                                 "overwritten the segment, remove it");
+    // The predecessor may have died between the pushes and the quote, or half-way through that.
+    if (market_.published() != 0) write_quote(at(market_.published() - 1));
     words_.committed->store(market_.published(), std::memory_order_release);
   }
 
