@@ -1,0 +1,112 @@
+"""The stress run: what it calls growth, loss and a full ring; and one short run."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from perf import stress
+from shm import list_segments
+
+GOOD: dict[str, Any] = {
+    "stages": {
+        "feed": {"records_in": 100, "records_out": 100, "restarts": 0},
+        "ta": {"records_in": 100, "records_out": 40, "restarts": 0},
+        # 5 intents: 4 orders with an approval and a fill each, 1 denial.
+        "ml": {"records_in": 49, "records_out": 5, "restarts": 0},
+        "risk": {"records_in": 9, "records_out": 13, "restarts": 0},
+        "executor": {"records_in": 104, "records_out": 4, "restarts": 0},
+    },
+    "queues": {"market": {"depth": 0}, "orders": {"depth": 0}},
+    "orders": 4,
+    "denied": 1,
+}
+
+
+def moments(memory: list[float], depth: int = 0) -> list[stress.Moment]:
+    return [
+        stress.Moment(float(second), second * 10, own, own, {"market": depth})
+        for second, own in enumerate(memory)
+    ]
+
+
+def test_a_run_whose_books_agree_has_no_problem() -> None:
+    assert stress.conservation(GOOD) == []
+
+
+def _lost_by_ta(summary: dict[str, Any]) -> None:
+    summary["stages"]["ta"]["records_in"] -= 1
+
+
+def _undecided(summary: dict[str, Any]) -> None:
+    summary["denied"] = 0
+
+
+def _left_over(summary: dict[str, Any]) -> None:
+    summary["queues"]["orders"]["depth"] = 1
+
+
+def _restarted(summary: dict[str, Any]) -> None:
+    summary["stages"]["ml"]["restarts"] = 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_lost_by_ta, "ta took were 99, must be the 100"),
+        (_undecided, "intents were 5, must be the 4 decisions"),
+        (_left_over, "orders had 1 records left"),
+        (_restarted, "ml was started again 1 times"),
+    ],
+)
+def test_books_that_do_not_agree_are_named(
+    spoil: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    summary = copy.deepcopy(GOOD)
+    spoil(summary)
+    assert any(said in problem for problem in stress.conservation(summary))
+
+
+def test_steady_memory_is_no_growth() -> None:
+    rise = stress.growth(moments([100.0, 101.0] * 60))
+    assert rise is not None
+    assert stress.judged_growth(rise) == []
+
+
+def test_growth_during_the_warm_up_does_not_count() -> None:
+    rise = stress.growth(moments([10.0 * second for second in range(10)] + [100.0] * 50))
+    assert rise == (0.0, 0.0)
+
+
+def test_memory_that_rises_all_the_time_is_growth() -> None:
+    rise = stress.growth(moments([100.0 + second / 10 for second in range(120)]))
+    assert rise is not None
+    assert rise[1] == pytest.approx(6.0)
+    assert "memory grew by" in stress.judged_growth(rise)[0]
+
+
+def test_memory_that_could_not_be_judged_is_a_problem() -> None:
+    assert stress.growth(moments([100.0])) is None
+    assert stress.judged_growth(None) != []
+
+
+def test_a_ring_that_is_full_for_a_moment_is_no_problem() -> None:
+    short = moments([1.0] * (stress.FULL_SAMPLES - 1), depth=8)
+    assert stress.judged_rings(short, {"market": 8}) == []
+
+
+def test_a_ring_that_stays_full_is_named() -> None:
+    (problem,) = stress.judged_rings(moments([1.0] * stress.FULL_SAMPLES, depth=8), {"market": 8})
+    assert problem.startswith("ring market had all of its 8 records waiting")
+
+
+def test_a_short_run_is_sampled_and_its_books_agree() -> None:
+    found = stress.run(3.0, 2000)
+    assert found["problems"] == []
+    assert len(found["samples"]) >= 3
+    assert found["summary"]["orders"] > 0
+    assert list_segments(f"perf-{os.getpid()}") == []
