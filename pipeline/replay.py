@@ -16,6 +16,7 @@ from pipeline import _native
 from pipeline.records import CONTEXT, TICK, Array
 from pipeline.stage import Stage
 from pipeline.topology import edge, outputs_of
+from shm import RecordError
 
 
 class Driver:
@@ -44,13 +45,14 @@ class Driver:
         `inputs` are the records of each input ring from sequence `first` (default 0) on.
 
         Raises:
-            RecordError: a context names an input that was not given.
+            RecordError: a context names an input that was not given, or an array has another dtype
+                than its records.
         """
         first = first or {}
         self._replay.run(
-            contexts,
+            _of_dtype("contexts", contexts, CONTEXT),
             [
-                np.ascontiguousarray(inputs.get(ring, np.zeros(0, dtype)))
+                _of_dtype(ring, inputs.get(ring, np.zeros(0, dtype)), dtype)
                 for ring, dtype in zip(self.inputs, self._types, strict=True)
             ],
             [first.get(ring, 0) for ring in self.inputs],
@@ -105,3 +107,13 @@ class Driver:
         dtype: np.dtype[Any] = self._cells[group][0]
         # Through a bytearray: numpy's own copy leaves the gaps of a dtype as they come.
         return np.frombuffer(bytearray(self._replay.state(list(self._cells).index(group))), dtype)
+
+
+def _of_dtype(what: str, records: Array, dtype: np.dtype[np.void]) -> Array:
+    """Return records as the replay reads them, which is by their bytes."""
+    if records.dtype != dtype:
+        raise RecordError(
+            f"dtype of {what} was {records.dtype}, must be {dtype}; numpy drops the gaps between "
+            "fields when it joins arrays, so join their bytes"
+        )
+    return np.ascontiguousarray(records)

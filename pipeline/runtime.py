@@ -48,13 +48,14 @@ def run_stage(name: str, deployment: str, run_id: str, parent: str) -> None:
         config = json.loads(segment.blob("config"))
         stage = topology.stage(name, config)
         doorbell = segment.doorbell(name, wait_strategy(config))
-        loop = build(stage, segment)
+        kernel = stage.kernel()
+        loop = build(stage, segment, kernel)
         replayed, suppressed = loop.recover()
         counters = segment.counters_writer(f"{name}.counters")
         counters.add("replayed", replayed)
         counters.add("suppressed", suppressed)
         begin(segment, name)
-        is_python = hasattr(stage.kernel(), "step")
+        is_python = hasattr(kernel, "step")
         while not stop.wanted:
             before = loop.steps
             loop.run(doorbell.pointer, doorbell.strategy, HOUSEKEEPING_NS)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pipeline import _native
 from pipeline.records import (
     CONTEXT,
     CURSORS,
@@ -27,6 +28,7 @@ from shm import (
     DoorbellSpec,
     HistogramsSpec,
     Layout,
+    LayoutError,
     ObserverSpec,
     RingSpec,
     TableSpec,
@@ -83,6 +85,10 @@ RUN_WORDS: Final = ("halted", "finished")
 STAGE_COUNTERS: Final = ("replayed", "suppressed")
 FEED_COUNTERS: Final = ("connects", "messages", "malformed", "unknown", "full")
 
+# Recovery reads the contexts of a whole batch. In a ring of one slot the next record is written
+# over the last cause before it is published: what was out already would be published again.
+_LEAST: Final = {"market_capacity": _native.BATCH, "capacity": 2}
+
 CONFIG_BYTES: Final = 1 << 16
 HALT: Final = np.dtype([("time_ns", "<i8"), ("actor", "S64"), ("reason", "S184")])
 
@@ -111,8 +117,15 @@ def histograms_of(stage: Stage) -> tuple[str, ...]:
 
 
 def layout(config: Mapping[str, Any], affinity: Mapping[str, Sequence[int]]) -> Layout:
-    """Return the segment's layout for a resolved configuration and a map of CPUs."""
+    """Return the segment's layout for a resolved configuration and a map of CPUs.
+
+    Raises:
+        LayoutError: rings are too small for a stage to recover from them.
+    """
     pipeline = config["pipeline"]
+    for key, least in _LEAST.items():
+        if pipeline[key] < least:
+            raise LayoutError(f"pipeline.{key} was {pipeline[key]}, must be >= {least}")
     capacities = {"market": pipeline["market_capacity"], "ticks": 4 * pipeline["market_capacity"]}
     regions: list[RegionSpec] = [
         BlobSpec("config", CONFIG_BYTES),

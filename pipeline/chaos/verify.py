@@ -138,10 +138,11 @@ def _compare(verdict: Verdict, ring: str, found: Array, expected: Array) -> None
         one, two = _bytes(left[name]), _bytes(right[name])
         differ |= (one != two).any(axis=1)
     changed = int(differ.sum()) + extra
-    if not (duplicated or lost or changed) and not np.array_equal(
-        found["sequence"], np.arange(len(found))
+    if not (duplicated or lost or changed) and not (
+        np.array_equal(found["sequence"], np.arange(len(found)))
+        and np.array_equal(found_causes, expected_causes)
     ):
-        changed = 1
+        changed = 1  # the right records in another order
     verdict.duplicated += duplicated
     verdict.lost += lost
     verdict.changed += changed

@@ -18,7 +18,8 @@ from pipeline import affinity, runtime, topology
 from pipeline.cli import view
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import FAILURE, HALTED, exit_with_message
-from pipeline.cli.view import as_json, as_line, as_table
+from pipeline.cli.seconds import Seconds
+from pipeline.cli.view import StateTable, as_json, as_line
 from pipeline.config import load
 from pipeline.supervisor import Snapshot, Supervisor
 from pipeline.supervisor.supervisor import Result
@@ -29,9 +30,7 @@ _TABLE_S = 0.5
 
 
 @click.command("run")
-@click.option(
-    "--duration", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds."
-)
+@click.option("--duration", type=Seconds(min=0, min_open=True), help="End after so many seconds.")
 @click.option("--events", type=click.IntRange(min=1), help="End after so many market records.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the simulated market; exchange.seed.")
 @click.option("--sabotage", type=click.Choice(["dedupe", "slots", "context"]), hidden=True)
@@ -76,9 +75,10 @@ def command(
             click.echo(json.dumps(summary(result, config)))
         else:
             title = f"run {result.run_id}: {result.seconds:.1f} s, ended by {result.exit_reason}"
-            console.print(as_table(result.last, None, title, config))
+            console.print(StateTable(result.last, None, title, config))
             console.print(
-                f"memory {result.memory_mb:.0f} MB (all processes, shared memory included)"
+                f"memory {result.memory_mb:.0f} MB (all processes, shared memory included)",
+                highlight=False,
             )
     if result.failed:
         raise click.exceptions.Exit(FAILURE)
@@ -161,7 +161,7 @@ def _progress(
         def table(now: Snapshot) -> None:
             nonlocal before
             title = f"bot4 {config['name']}: {time.monotonic() - started:.0f} s"
-            screen.update(as_table(now, before, title, config), refresh=True)
+            screen.update(StateTable(now, before, title, config), refresh=True)
             before = now
 
         yield table

@@ -12,7 +12,7 @@ from pipeline import topology
 from pipeline.cli.config import configuration_flags
 from pipeline.cli.failure import HALTED, exit_with_message
 from pipeline.cli.running import running_segment
-from pipeline.cli.view import as_json, as_table, console
+from pipeline.cli.view import StateTable, as_json, console
 from pipeline.supervisor import halt_reason, snapshot
 
 _LOOK_S = 0.5
@@ -42,7 +42,7 @@ def command(
             time.sleep(_LOOK_S)
             now = snapshot(segment, config, stages)
             title = f"{segment.name}, run {segment.run_id}"
-            console().print(as_table(now, before, title, config))
+            console().print(StateTable(now, before, title, config))
             if reason is not None:
                 click.echo(f"halted: {reason}")
     if reason is not None:

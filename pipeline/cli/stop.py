@@ -12,6 +12,7 @@ import click
 from pipeline.cli.config import configuration_flags
 from pipeline.cli.failure import exit_with_message
 from pipeline.cli.running import running_segment
+from pipeline.cli.seconds import Seconds
 from shm import Segment
 
 
@@ -20,7 +21,7 @@ class StopError(Exception):
 
 
 @click.command("stop")
-@click.option("--timeout", type=click.FloatRange(min=0), default=15.0, show_default=True)
+@click.option("--timeout", type=Seconds(min=0), default=15.0, show_default=True)
 @configuration_flags
 @click.pass_obj
 def command(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,8 @@ from shm import Histogram
 
 WIDTH = 110
 """Columns of a table that does not go to a terminal."""
+
+_GAP = 2
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -48,53 +51,86 @@ def as_line(
     )
 
 
-def as_table(
-    now: Snapshot, before: Snapshot | None, title: str, config: Mapping[str, Any]
-) -> Group:
-    """Return the live table: a row per process, and what is held and earned below."""
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("stage")
-    for column in ("pid", "cpu", "restarts", "in/s", "in", "out", "waiting"):
-        table.add_column(column, justify="right")
-    for column in ("hop p50 / p99", "through p50 / p99"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for name in topology.PIPELINE:
+@dataclass(frozen=True, slots=True)
+class StateTable:
+    """The live table: a row per process, and what is held and earned below.
+
+    On a terminal that is too narrow for all columns, some are left out, and none is cut off.
+    """
+
+    now: Snapshot
+    before: Snapshot | None
+    title: str
+    config: Mapping[str, Any]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render it for a console's width."""
+        rows = [self._row(name) for name in topology.PIPELINE]
+        left_out: set[str] = set()
+        for column in ("", "pid", "out", "in", "restarts", "waiting", "cpu"):
+            left_out.add(column)
+            if _width(rows, left_out) <= options.max_width:
+                break
+        table = Table(
+            title=Text(self.title),
+            title_justify="left",
+            box=None,
+            padding=(0, _GAP, 0, 0),
+            pad_edge=False,
+            header_style="bold underline",
+        )
+        shown = [column for column in rows[0] if column not in left_out]
+        for column in shown:
+            table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(row[column] for column in shown))
+        yield table
+        yield from map(Text, self._lines())
+
+    def _row(self, name: str) -> dict[str, str]:
+        now = self.now
         state = now.processes[name]
         consumed = [edge for edge in topology.EDGES if edge.consumer == name]
         # A ring that wakes nobody is read when something else does: its hop says nothing.
         hop = Histogram.merged(now.rings[edge.ring].hop for edge in consumed if edge.wakes)
-        speed = rate(now, before, name)
-        table.add_row(
-            name,
-            str(state.pid or "-"),
-            ",".join(map(str, state.cpus)),
-            str(state.restarts),
-            "-" if speed is None else f"{speed:,.0f}",
-            f"{state.records_in:,}",
-            f"{state.records_out:,}",
-            str(sum(now.rings[edge.ring].depth for edge in consumed)),
-            f"{_us(hop, 50)} / {_us(hop, 99)}",
-            f"{_us(state.through, 50)} / {_us(state.through, 99)}",
+        speed = rate(now, self.before, name)
+        return {
+            "stage": name,
+            "pid": str(state.pid or "-"),
+            "cpu": ",".join(map(str, state.cpus)),
+            "restarts": str(state.restarts),
+            **({} if self.before is None else {"in/s": "-" if speed is None else f"{speed:,.0f}"}),
+            "in": f"{state.records_in:,}",
+            "out": f"{state.records_out:,}",
+            "waiting": f"{sum(now.rings[edge.ring].depth for edge in consumed):,}",
+            "hop p50": _us(hop, 50),
+            "p99": _us(hop, 99),
+            "through p50": _us(state.through, 50),
+            "p99 ": _us(state.through, 99),
+        }
+
+    def _lines(self) -> Iterator[str]:
+        now, currency = self.now, self.config["currency"]
+        lots = {each.symbol: each for each in instruments_from(self.config)}
+        held = ", ".join(
+            f"{lots[symbol].lots_to_quantity(position)} {symbol}"
+            for symbol, position in now.positions.items()
+            if position
         )
-    lots = {each.symbol: each for each in instruments_from(config)}
-    held = ", ".join(
-        f"{lots[symbol].lots_to_quantity(position)} {symbol}"
-        for symbol, position in now.positions.items()
-        if position
-    )
-    return Group(
-        table,
-        Text("hop: published to taken; through: input published to output published; us"),
-        Text(
+        yield "hop: published to taken; through: input published to output published; us"
+        yield (
             f"tick to order p50 {_us(now.tick_to_order, 50)}, p99 {_us(now.tick_to_order, 99)}, "
             f"p99.9 {_us(now.tick_to_order, 99.9)} us over {now.tick_to_order.count:,} orders"
-        ),
-        Text(
-            f"{now.orders:,} orders, {now.fills:,} fills, {now.denied:,} intents denied; "
-            f"equity {_money(now.equity_e8)}, pnl {_money(now.pnl_e8)} {config['currency']}"
-        ),
-        Text(f"held: {held or 'nothing'}"),
-    )
+        )
+        yield f"{now.orders:,} orders, {now.fills:,} fills, {now.denied:,} intents denied"
+        yield f"equity {_money(now.equity_e8)} {currency}, pnl {_money(now.pnl_e8)} {currency}"
+        yield f"held: {held or 'nothing'}"
+
+
+def _width(rows: Sequence[Mapping[str, str]], left_out: Collection[str]) -> int:
+    columns = [column for column in rows[0] if column not in left_out]
+    widths = (max(len(column), *(len(row[column]) for row in rows)) for column in columns)
+    return sum(widths) + _GAP * len(columns)
 
 
 def as_json(now: Snapshot, config: Mapping[str, Any]) -> dict[str, Any]:

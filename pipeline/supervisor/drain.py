@@ -66,15 +66,22 @@ class Drain:
     def _is_late(self) -> bool:
         return time.monotonic() > self._deadline
 
+    def _has_consumer(self, ring: str) -> bool:
+        consumer = topology.edge(ring).consumer
+        return consumer in self._children or consumer in self._due
+
     def _is_quiet(self) -> bool:
-        """Return whether all rings are empty and have stayed so for some looks, or time is up."""
+        """Return whether all rings are empty and have stayed so for some looks.
+
+        Or time is up, or nobody is left who would empty them.
+        """
         if self._quiet >= _QUIET_LOOKS:
             return True
         waiting = {
             edge.ring: depth for edge in topology.EDGES if (depth := self._segment.depth(edge.ring))
         }
         self._quiet = 0 if waiting else self._quiet + 1
-        if waiting and self._is_late():
+        if waiting and (self._is_late() or not any(map(self._has_consumer, waiting))):
             self.left_behind = ", ".join(f"{n} records in {ring}" for ring, n in waiting.items())
             self._quiet = _QUIET_LOOKS
         return self._quiet >= _QUIET_LOOKS

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import topology
 from pipeline.records import CONTEXT, TICK, Array
 from pipeline.stage import Stage
 from shm import Segment
@@ -78,14 +77,16 @@ def step_in_progress(segment: Segment, stage: Stage) -> Step | None:
     if source == TICK:
         return Step(stage.name, last, "tick", _fields(context), None)
     ring = stage.inputs[source]
-    record = np.zeros(1, topology.edge(ring).dtype)
-    follower = segment.ring_follower(ring)
+    # As its consumer, whose place is free, and not as a follower: that one may not have the oldest
+    # quarter of a ring, which is where the record is once the ring has filled up behind it.
+    consumer = segment.consumer(ring)
     try:
-        follower.seek(int(context["sequence"][0]))
-        found = follower.read(record)[0] == 1
+        records = consumer.view()
+        found = records[records["sequence"] == context["sequence"][0]]
+        record = _fields(found) if len(found) else None
     finally:
-        follower.close()
-    return Step(stage.name, last, ring, _fields(context), _fields(record) if found else None)
+        consumer.close()
+    return Step(stage.name, last, ring, _fields(context), record)
 
 
 def _fields(record: Array) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from shm import (
     Layout,
     ObserverSpec,
     RingSpec,
+    RoleTakenError,
     Segment,
     TableSpec,
     WordsSpec,
@@ -95,3 +96,13 @@ def test_a_closed_role_gives_none(name: str) -> None:
         producer.close()
         with pytest.raises(ClosedError, match="ring 'ring' was used after it was closed"):
             _ = producer.pointer
+
+
+def test_a_pointer_keeps_the_role_and_its_lock(name: str) -> None:
+    with Segment.create(name, LAYOUT) as segment:
+        pointer = segment.producer("ring").pointer
+        gc.collect()
+        with pytest.raises(RoleTakenError):
+            segment.producer("ring")
+        del pointer
+        segment.producer("ring")

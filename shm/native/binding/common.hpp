@@ -106,15 +106,16 @@ class Memory {
     return owner_;
   }
 
-  /// The start of this memory for native code of other modules: a capsule that keeps it mapped.
-  nb::object pointer() {
+  /// The start of this memory for native code of other modules: a capsule that keeps it mapped, and
+  /// `role`, with which its lock would be given back.
+  nb::object pointer(nb::handle role) {
     constexpr auto let_go = [](PyObject* capsule) {
       Py_DECREF(static_cast<PyObject*>(PyCapsule_GetContext(capsule)));
     };
+    nb::object held = nb::make_tuple(owner(), role);
     nb::object capsule = nb::steal(PyCapsule_New(start_, kPointer, let_go));
     if (!capsule.is_valid()) throw nb::python_error();
-    nb::object owner = this->owner();
-    PyCapsule_SetContext(capsule.ptr(), owner.release().ptr());
+    PyCapsule_SetContext(capsule.ptr(), held.release().ptr());
     return capsule;
   }
 
@@ -366,9 +367,10 @@ nb::class_<T> bind_role(nb::module_& module, const char* name) {
            })
       .def_prop_ro("closed", [](const T& self) { return self.closed(); })
       .def_prop_ro("name", [](const T& self) { return self.name(); })
-      .def_prop_ro("pointer", [](T& self) {
+      .def_prop_ro("pointer", [](nb::handle_t<T> role) {
+        T& self = nb::cast<T&>(role);
         self.check_open();
-        return self.memory().pointer();
+        return self.memory().pointer(role);
       });
 }
 

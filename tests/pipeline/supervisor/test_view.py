@@ -1,0 +1,159 @@
+"""How the state of a run looks, in figures that a test has put into the segment."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipeline import topology
+from pipeline.cli.view import WIDTH, StateTable, as_json, as_line, console, rate
+from pipeline.stage import Stage
+from pipeline.supervisor import Snapshot, snapshot
+from shm import Segment
+
+Config = dict[str, Any]
+
+
+@pytest.fixture
+def idle(segment: Segment, config: Config, stages: Mapping[str, Stage]) -> Snapshot:
+    """A run in which nothing has happened yet."""
+    return snapshot(segment, config, stages)
+
+
+@pytest.fixture
+def busy(segment: Segment, config: Config, stages: Mapping[str, Stage]) -> Snapshot:
+    """One that has been going on for long, with large figures everywhere."""
+    for name in topology.PIPELINE:
+        segment.words(f"{name}.words").store("pid", 4_194_303)
+        latency = segment.histograms_writer(f"{name}.latency")
+        for each in segment.histograms(f"{name}.latency"):
+            latency.record(each, 123_456_789)
+            latency.record(each, 1_000)
+    segment.counters_writer("restarts").add("ta", 12)
+    state = snapshot(segment, config, stages)
+    processes = {
+        name: dataclasses.replace(process, records_in=987_654_321, records_out=123_456_789)
+        for name, process in state.processes.items()
+    }
+    return dataclasses.replace(
+        state,
+        processes=processes,
+        orders=1_234_567,
+        fills=1_234_568,
+        denied=99_999,
+        equity_e8=12_345_678_901_234_567,
+        pnl_e8=-98_765_432_100,
+        positions={"BTCUSDT": 1_694, "ETHUSDT": 0, "SOLUSDT": -5},
+    )
+
+
+def later(state: Snapshot, seconds: float, records: int) -> Snapshot:
+    processes = {
+        name: dataclasses.replace(process, records_in=process.records_in + records)
+        for name, process in state.processes.items()
+    }
+    return dataclasses.replace(
+        state, time_ns=state.time_ns + int(seconds * 1e9), processes=processes
+    )
+
+
+def shown(
+    now: Snapshot, before: Snapshot | None, config: Config, width: int, title: str = "t"
+) -> list[str]:
+    screen = Console(file=io.StringIO(), record=True, width=width)
+    screen.print(StateTable(now, before, title, config))
+    return screen.export_text().splitlines()
+
+
+def test_a_run_without_an_order_has_dashes_for_figures(idle: Snapshot, config: Config) -> None:
+    lines = shown(idle, None, config, WIDTH)
+    assert "tick to order p50 -, p99 -, p99.9 - us over 0 orders" in lines
+    assert "0 orders, 0 fills, 0 intents denied" in lines
+    assert "equity 100,000.00 USDT, pnl 0.00 USDT" in lines
+    assert "held: nothing" in lines
+    assert [line.split()[0] for line in lines[2:7]] == list(topology.PIPELINE)
+    assert as_line(idle, None, 1.25, config) == (
+        "    1.2 s  0 records, 0 orders, 0 fills, 0 denied, "
+        "tick to order p50 - p99 - us, pnl 0.00 USDT"
+    )
+
+
+def test_a_wide_table_has_every_column(busy: Snapshot, config: Config) -> None:
+    lines = shown(later(busy, 2.0, 5000), busy, config, 200)
+    heads = "stage pid cpu restarts in/s in out waiting hop p50 p99 through p50 p99"
+    assert lines[1].split() == heads.split()
+    # 1 us to within 1/32; 123456.789 us is the larger of two values, so it is exact.
+    cpu = str(config["affinity"]["ta"][0])
+    assert lines[3].split() == [
+        *("ta", "4194303", cpu, "12", "2,500", "987,659,321", "123,456,789", "0"),
+        *("1.0", "123,456.8", "1.0", "123,456.8"),
+    ]
+    assert lines[2].split()[8:] == ["-", "-", "1.0", "123,456.8"]  # nothing is before the feed
+    assert "1,234,567 orders, 1,234,568 fills, 99,999 intents denied" in lines
+    assert "equity 123,456,789.01 USDT, pnl -987.65 USDT" in lines
+    assert "held: 0.01694 BTCUSDT, -0.005 SOLUSDT" in lines
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 100, WIDTH, 132])
+def test_no_column_is_cut_off_on_any_terminal(busy: Snapshot, config: Config, width: int) -> None:
+    lines = shown(later(busy, 2.0, 5000), busy, config, width)
+    assert all(len(line) <= width for line in lines)
+    assert not any("…" in line for line in lines)
+    assert lines[1].split()[0] == "stage"
+    assert {"hop", "through", "in/s"} <= set(lines[1].split())
+    assert [line.split()[0] for line in lines[2:7]] == list(topology.PIPELINE)
+
+
+def test_eighty_columns_are_enough_for_what_is_asked_most(busy: Snapshot, config: Config) -> None:
+    heads = shown(later(busy, 2.0, 5000), busy, config, 80)[1].split()
+    assert {"stage", "cpu", "in/s", "waiting"} <= set(heads)
+
+
+def test_a_title_may_have_brackets_in_it(idle: Snapshot, config: Config) -> None:
+    lines = shown(idle, None, config, WIDTH, title="ended by halted: [/b] [red]stop")
+    assert lines[0].rstrip() == "ended by halted: [/b] [red]stop"
+
+
+def test_a_rate_needs_two_moments(busy: Snapshot) -> None:
+    assert rate(busy, None, "ta") is None
+    assert rate(busy, busy, "ta") is None
+    assert rate(later(busy, 0.5, 100), busy, "ta") == 200.0
+
+
+def test_a_line_has_rate_and_restarts_once_there_are_any(busy: Snapshot, config: Config) -> None:
+    line = as_line(later(busy, 5.0, 5000), busy, 65.0, config)
+    assert line.startswith("   65.0 s  123,456,789 records (1,000/s), 1,234,567 orders, ")
+    assert line.endswith(", pnl -987.65 USDT, 12 restarts")
+
+
+def test_json_has_null_for_what_was_not_measured(idle: Snapshot, config: Config) -> None:
+    figures = as_json(idle, config)
+    assert figures["tick_to_order"] == {
+        "count": 0,
+        "p50_us": None,
+        "p99_us": None,
+        "p999_us": None,
+    }
+    assert figures["stages"]["ta"]["p50_us"] is None
+    assert (figures["pnl"], figures["equity"], figures["currency"]) == ("0", "100000", "USDT")
+    assert figures["queues"].keys() == {edge.ring for edge in topology.EDGES}
+
+
+def test_json_has_money_as_exact_text_and_one_cpu_as_a_number(
+    busy: Snapshot, config: Config
+) -> None:
+    figures = as_json(busy, config)
+    assert (figures["pnl"], figures["equity"]) == ("-987.654321", "123456789.01234567")
+    assert figures["stages"]["feed"]["cpu"] == config["affinity"]["feed"][0]
+    both = dataclasses.replace(busy.processes["feed"], cpus=(0, 1))
+    wide = dataclasses.replace(busy, processes={**busy.processes, "feed": both})
+    assert as_json(wide, config)["stages"]["feed"]["cpu"] == [0, 1]
+
+
+def test_what_does_not_go_to_a_terminal_is_wide_enough() -> None:
+    assert console().is_terminal or console().width == WIDTH
