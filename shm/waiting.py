@@ -54,7 +54,9 @@ SPIN_YIELD = WaitStrategy("spin-yield", 2000, 0, Finally.YIELD)
 # of 4,000 records a second or more never has to wake anyone.
 SPIN_FUTEX = WaitStrategy("spin-futex", 10_000, 0, Finally.SLEEP)
 YIELD = WaitStrategy("yield", 0, 0, Finally.YIELD)
-YIELD_FUTEX = WaitStrategy("yield-futex", 0, 100, Finally.SLEEP)
+# perf/waits.py and perf/pipeline.py chose the number: with fewer a stream of some 1,000/s falls
+# asleep between its records, more cost the tail when others compute on the same cores.
+YIELD_FUTEX = WaitStrategy("yield-futex", 0, 250, Finally.SLEEP)
 FUTEX = WaitStrategy("futex", 0, 0, Finally.SLEEP)
 
 STRATEGIES: Mapping[str, WaitStrategy] = {

@@ -82,5 +82,5 @@ def test_arguments_whose_quotes_were_lost_still_belong_to_the_command() -> None:
     for words in (["ARGS=--duration 15"], ["ARGS=--duration", "15"]):
         done = make("--dry-run", "run", *words)
         assert done.returncode == 0, done.stderr
-        assert "bot4 demo --duration 15" in done.stdout
+        assert "bot4 run --duration 15" in done.stdout
     assert make("--dry-run", "no-such-target").returncode == 2

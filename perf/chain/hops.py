@@ -9,18 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from perf.chain.source import groups
 from perf.transports.standard import context
-from pipeline.process import become_worker
+from pipeline.process import become_worker, pin
 from pipeline.supervisor.child import describe_exit
 from shm import (
     DoorbellSpec,
@@ -55,11 +55,13 @@ class Waits:
     Attributes:
         idle_cpu: CPU seconds a second of the six processes together, without records.
         hops: Rate -> (p50, p99) of all hops, in microseconds.
+        busy_hops: The same beside a busy loop on each CPU.
         lost: Records that did not arrive at the last process.
     """
 
     idle_cpu: float
     hops: Mapping[int, tuple[float, float]]
+    busy_hops: Mapping[int, tuple[float, float]]
     lost: int
 
 
@@ -70,6 +72,8 @@ def measure(
     seconds: float,
 ) -> Waits:
     """Measure a strategy for so many seconds without records, and for as many at each rate.
+
+    The rates are measured twice: alone, and beside a busy loop on each CPU.
 
     Raises:
         FailedError: a process died, or did not begin.
@@ -82,9 +86,12 @@ def measure(
         run = segment.words("run")
         bell = segment.bell(NAMES[0])
         idle_cpu = _idle_cpu(processes, seconds)
-        hops = {}
+        hops: dict[bool, dict[int, tuple[float, float]]] = {False: {}, True: {}}
         sent = 0
-        for rate in rates:
+        for is_busy, rate in product(hops, rates):
+            if is_busy and not hops[True]:
+                for cpu in sorted({cpu for cpus in affinity.values() for cpu in cpus}):
+                    _start_process(stack, _compute, (cpu,), f"busy on CPU {cpu}")
             count = round(rate * (seconds + _WARM_UP_S))
             sent += count
             run.store("rate", rate)
@@ -96,10 +103,10 @@ def measure(
             time.sleep(seconds)
             arrived = _await_arrival(segment, processes, sent)
             hop = Histogram.merged(segment.histograms(f"{n}.latency")["hop"] for n in NAMES[1:])
-            hops[rate] = (_us(hop, 50), _us(hop, 99))
+            hops[is_busy][rate] = (_us(hop, 50), _us(hop, 99))
             if arrived < sent:
-                return Waits(idle_cpu, hops, sent - arrived)
-        return Waits(idle_cpu, hops, 0)
+                break
+        return Waits(idle_cpu, hops[False], hops[True], sent - arrived)
 
 
 def layout(affinity: Mapping[str, Sequence[int]]) -> Layout:
@@ -125,6 +132,15 @@ def _start(
 ) -> BaseProcess:
     target = _make if name == NAMES[0] else _hand_on
     arguments = (name, segment.name, segment.run_id, strategy, tuple(affinity[name]))
+    return _start_process(stack, target, arguments, name)
+
+
+def _start_process(
+    stack: contextlib.ExitStack,
+    target: Callable[..., None],
+    arguments: tuple[Any, ...],
+    name: str,
+) -> BaseProcess:
     process = context.Process(target=target, args=arguments, name=name, daemon=True)
     process.start()
 
@@ -175,6 +191,13 @@ def _idle_cpu(processes: Sequence[BaseProcess], seconds: float) -> float:
 def _us(histogram: Histogram, percent: float) -> float:
     value = histogram.percentile(percent)
     return float("inf") if value is None else round(value / 1000, 2)
+
+
+def _compute(cpu: int) -> None:
+    """Keep a CPU busy, as a compiler or a backtest would."""
+    pin((cpu,))
+    while True:
+        pass
 
 
 # From here on: what the six processes do.

@@ -15,7 +15,8 @@ APART = {name: (cpu,) for cpu, name in enumerate(NAMES)}
 
 
 def result(name: str, p50: float, idle_cpu: float = 0.0, lost: int = 0) -> waits.Result:
-    return waits.Result(name, 0, 0, "sleep", 1, idle_cpu, {1000: p50}, {1000: 0.0}, lost)
+    figures = {1000: p50}
+    return waits.Result(name, 0, 0, "sleep", 1, idle_cpu, figures, figures, figures, figures, lost)
 
 
 def test_the_best_strategy_is_recommended_if_it_is_clearly_better() -> None:
@@ -49,10 +50,15 @@ def test_other_numbers_of_spins_need_a_core_each() -> None:
 
 
 def test_a_summary_has_medians_by_rate_and_all_that_was_lost() -> None:
-    repeats = [Waits(cpu, {1000: (p50, 2 * p50)}, 1) for cpu, p50 in ((0.1, 3), (0.2, 1), (0.3, 2))]
+    repeats = [
+        Waits(cpu, {1000: (p50, 2 * p50)}, {1000: (4 * p50, 8 * p50)}, 1)
+        for cpu, p50 in ((0.1, 3), (0.2, 1), (0.3, 2))
+    ]
     found = waits.summary(STRATEGIES["futex"], repeats)
     assert (found.idle_cpu, found.p50_us, found.p99_us) == (0.2, {1000: 2}, {1000: 4})
-    assert (found.score, found.lost, found.finally_) == (6, 3, "sleep")
+    assert (found.busy_p50_us, found.busy_p99_us) == ({1000: 8}, {1000: 16})
+    assert (found.lost, found.finally_) == (3, "sleep")
+    assert found.score == pytest.approx((2 * 4 * 8 * 16) ** 0.25)
 
 
 @pytest.mark.parametrize("name", ["futex", "yield-futex"])
