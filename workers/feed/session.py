@@ -23,6 +23,10 @@ from picows import (
     ws_connect,
 )
 
+# What waits in the kernel is old when it is read, and picows doubles its own buffer for each read
+# that fills it, to as much as the kernel holds: some 10 MB unless told otherwise.
+_RECEIVE_BYTES = 1 << 19
+
 _FAREWELL = 1.0  # seconds for what is still to be sent
 
 # Causes are reported, not logged.
@@ -293,6 +297,7 @@ class _Dial:
         for family, kind, protocol, _, address in found:
             candidate = socket.socket(family, kind, protocol)
             candidate.setblocking(False)
+            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
             try:
                 await loop.sock_connect(candidate, address)
             except OSError as failed:
