@@ -33,8 +33,10 @@ lint: $(VENV)/.dev  #-- ruff and mypy --strict
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(VENV)/.perf  #-- Measure against peers; ARGS="--quick" for a first impression
-	$(BIN)/python perf/ipc.py $(ARGS) $(STRAY)
+BENCH ?= ipc
+
+bench: $(VENV)/.perf  #-- Measure; BENCH=ipc|pipeline|waits|stress, ARGS="--quick" for a first impression
+	$(BIN)/python perf/$(BENCH).py $(ARGS) $(STRAY)
 
 clean:  #-- Remove what was built
 	rm -rf $(VENV) build .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
