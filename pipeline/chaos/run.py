@@ -15,15 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from pipeline import topology
 from pipeline.chaos.plan import OUTSIDE, Kill
 from pipeline.chaos.recorder import Recorder
 from pipeline.chaos.verify import Verdict, verify
-from pipeline.records import Array
 from pipeline.stage import load_object
-from shm import OvertakenError, Segment, SegmentNotFoundError, list_segments
+from shm import Segment, SegmentNotFoundError, list_segments
 
 SETTINGS: Final[Mapping[str, str]] = {
     # Many orders, so that there is much to lose: short bars, short averages, and an account that
@@ -58,7 +55,6 @@ class Outcome:
     replayed: int = 0
     suppressed: int = 0
     verdict: Verdict = field(default_factory=Verdict)
-    exit_reason: str = ""
 
 
 @dataclass(slots=True)
@@ -67,7 +63,6 @@ class _Dying:
 
     process: str
     pidfd: int
-    died_ns: int = 0
 
 
 class ChaosRun:
@@ -240,13 +235,12 @@ class ChaosRun:
 
     def _finish(self, segment: Segment) -> None:
         assert self._run is not None
-        out, errors = self._run.communicate()
+        _, errors = self._run.communicate()
         if self._run.returncode != 0:
             raise ChaosError(
                 f"the run ended with exit code {self._run.returncode}: {errors.strip()}"
             )
         outcome = self._outcome
-        outcome.exit_reason = json.loads(out)["exit_reason"]
         for process in self._dying:
             # Armed, and its point never came: no kill.
             outcome.killed[process] -= 1
@@ -259,16 +253,11 @@ class ChaosRun:
         outcome.verdict = verify(
             self._recorder.recorded,
             stages,
-            lambda stage, group: _final(segment, stage, group),
+            lambda stage, group: segment.cells(
+                f"{stage}.{group}", segment.words(f"{stage}.words").load("committed")
+            ),
             market_records(self._config, outcome.events),
         )
-
-
-def _final(segment: Segment, stage: str, group: str) -> Array:
-    try:
-        return segment.cells(f"{stage}.{group}", segment.words(f"{stage}.words").load("committed"))
-    except OvertakenError:  # nobody writes any more, so this is a finding of its own
-        return np.zeros(0, segment.layout.regions[f"{stage}.{group}"].spec.dtype)  # type: ignore[union-attr]
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:

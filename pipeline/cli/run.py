@@ -20,7 +20,8 @@ from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import FAILURE, HALTED, exit_with_message
 from pipeline.cli.seconds import Seconds
 from pipeline.cli.view import StateTable, as_json, as_line
-from pipeline.config import load
+from pipeline.config import ConfigError, load
+from pipeline.config.model import SIMULATOR
 from pipeline.supervisor import Snapshot, Supervisor
 from pipeline.supervisor.supervisor import Result
 from shm import choose
@@ -104,6 +105,11 @@ def configure(
     if seed is not None:
         given["exchange.seed"] = seed
     loaded = load(config_file, flags=given)
+    if elsewhere := [each for each in loaded.config.instruments if each.venue != SIMULATOR]:
+        raise ConfigError(
+            f"venue of {elsewhere[0].symbol} was {elsewhere[0].venue!r}, must be {SIMULATOR!r}: "
+            "runs are on the built-in exchange simulator so far; give it a price, too"
+        )
     placed = affinity.resolve(
         loaded.config.affinity(), affinity.PROCESSES, sorted(os.sched_getaffinity(0))
     )

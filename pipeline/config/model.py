@@ -335,6 +335,9 @@ class Config(_Strict):
             if other != index:
                 remedy = f"differ from instruments.{other}.symbol: venue {entry.venue} has it once"
                 problems.append(Problem((*at, "symbol"), entry.symbol, remedy))
+            if entry.venue == SIMULATOR and "/" in entry.symbol:
+                remedy = 'be without "/", which separates the streams of its address'
+                problems.append(Problem((*at, "symbol"), entry.symbol, remedy))
         least = max(entry.min_notional for entry in self.instruments)
         if self.ml.order_notional < least:
             remedy = f"be at least {least}, the largest min_notional of the instruments"

@@ -192,6 +192,7 @@ class Supervisor:
         self._prepare(segment, name)
         child = Child(name, segment.name, segment.run_id)
         self._children[name] = child
+        self._verified = False
         self._poll.register(child.pidfd, select.POLLIN)
         segment.words(f"{name}.words").store("pid", child.pid)
 

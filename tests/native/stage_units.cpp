@@ -338,6 +338,21 @@ void a_crash_of_the_feed_is_mended() {
   }
 }
 
+void a_link_that_is_heard_keeps_its_quotes_fresh() {
+  Feed feed;
+  Publisher publisher = feed.publisher();
+  Quote quote{};
+  publisher.heard(50);
+  TableReader(feed.quotes).read(0, &quote);
+  CHECK(quote.link_ns == 0, quote.link_ns);  // there is no quote yet
+  Market record = Feed::record_after(publisher);
+  CHECK(publisher.publish(record));
+  publisher.heard(50);
+  publisher.heard(40);
+  TableReader(feed.quotes).read(0, &quote);
+  CHECK(quote.link_ns == 50 && quote.bid == 101 && quote.received_ns == 1, quote.link_ns);
+}
+
 void a_feed_that_cannot_be_mended_says_so() {
   Feed feed(2);
   feed.market->tail = 3;
@@ -440,6 +455,7 @@ int main(int count, char** arguments) {
   if (chosen.has("sabotage")) sabotage_is_noticed();
   if (chosen.has("overwritten")) what_something_has_overwritten_is_refused();
   if (chosen.has("feed crashes")) a_crash_of_the_feed_is_mended();
+  if (chosen.has("feed link")) a_link_that_is_heard_keeps_its_quotes_fresh();
   if (chosen.has("feed beyond mending")) a_feed_that_cannot_be_mended_says_so();
   if (chosen.has("feed rooms")) a_full_ring_lets_the_feed_publish_nothing();
   // Last: a process that has threads had better not fork.

@@ -228,6 +228,7 @@ price = "60000"
     ("line", "instead", "message"),
     [
         (2, 'symbol = "btc"', "symbol was 'btc', must be 1 to 32 of A-Z 0-9 / : . _ -"),
+        (2, 'symbol = "BTC/USDT"', "symbol was 'BTC/USDT', must be without \"/\", which separates"),
         (3, 'venue = "SIM"', "venue was 'SIM', must be 1 to 32 of a-z 0-9 _ -"),
         (5, 'quote = "BTC"', "quote was 'BTC', must be another currency than base"),
         (6, "tick = 0.01", 'tick was 0.01, must be a decimal in quotes, e.g. "0.01"'),

@@ -130,6 +130,7 @@ class PyPublisher {
     return publish(record, instrument, venue_ns, received_ns, venue_sequence, position);
   }
 
+  void heard(std::int64_t ns) { publisher_.heard(ns); }
   bool has_room() const { return publisher_.has_room(); }
   std::uint64_t published() const { return publisher_.published(); }
   std::uint64_t position() { return publisher_.position(); }
@@ -169,6 +170,7 @@ void bind_publisher(nb::module_& module) {
       .def("quote", &PyPublisher::quote, nb::arg("instrument"), nb::arg("bid"),
            nb::arg("bid_quantity"), nb::arg("ask"), nb::arg("ask_quantity"), nb::arg("venue_ns"),
            nb::arg("received_ns"), nb::arg("venue_sequence"), nb::arg("position"))
+      .def("heard", &PyPublisher::heard, nb::arg("ns"))
       .def("has_room", &PyPublisher::has_room)
       .def_prop_ro("published", &PyPublisher::published)
       .def_prop_ro("position", &PyPublisher::position);

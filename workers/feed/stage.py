@@ -58,14 +58,15 @@ class Feed:
             on_disconnected=self._on_disconnected,
         )
         self._shown_ns = 0
+        self._stopped = False
 
     async def run(self) -> None:
         """Read until SIGTERM, or until the run's last event is published."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._session.stop)
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
         beats = asyncio.create_task(self._beat())
         try:
-            while not self._exchange.load("port"):
+            while not (self._exchange.load("port") or self._stopped):
                 await asyncio.sleep(0.005)
             if not self._is_finished():
                 await self._session.run()
@@ -73,6 +74,10 @@ class Feed:
             beats.cancel()
         if self._is_finished():
             self._segment.words("run").store("finished", 1)
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._session.stop()
 
     def _is_finished(self) -> bool:
         return self._last is not None and self._publisher.position >= self._last
@@ -144,6 +149,7 @@ class Feed:
     async def _beat(self) -> None:
         while True:
             self._words.store("beat", time.monotonic_ns())
+            self._publisher.heard(self._session.heard_ns)
             messages = self._session.counts.messages
             await asyncio.sleep(_BEAT_S)
             collect_garbage(idle=self._session.counts.messages - messages < _IDLE_MESSAGES)

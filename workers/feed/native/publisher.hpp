@@ -71,6 +71,17 @@ class Publisher {
     return true;
   }
 
+  /// Something came over the link at `ns`, be it a PING: quotes that have not changed are not stale.
+  void heard(std::int64_t ns) {
+    for (std::uint32_t row = 0; row < quotes_table_->rows; ++row) {
+      Quote quote{};
+      shm::TableReader(quotes_table_).read(row, &quote);
+      if (quote.received_ns == 0 || quote.link_ns >= ns) continue;
+      quote.link_ns = ns;
+      quotes_.write(row, &quote);
+    }
+  }
+
   bool has_room() const { return has_room(market_ring_) && has_room(ticks_ring_); }
   std::uint64_t published() const { return market_.published(); }
 
