@@ -10,9 +10,25 @@ A segment is declared as a `Layout` of named regions, created once and attached 
 README.md in this folder shows each kind of region at work and says what survives which crash.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from shm._native import Wake
+from shm._native import Breaker, Breakers, Permit, Wake
+from shm.breaker_settings import BreakerSettings
+from shm.breaker_types import (
+    BREAKER_EVENT,
+    BreakerError,
+    BreakerOpenError,
+    BreakerSettingsError,
+    Cause,
+    Completion,
+    Counts,
+    EventKind,
+    GlobalState,
+    Rejection,
+    State,
+    Verdict,
+)
 from shm.errors import (
     ArgumentError,
     ClosedError,
@@ -35,6 +51,7 @@ from shm.errors import (
 from shm.histogram import Histogram
 from shm.layout import (
     BlobSpec,
+    BreakersSpec,
     CellsSpec,
     CountersSpec,
     DoorbellSpec,
@@ -51,17 +68,32 @@ from shm.waiting import STRATEGIES, Finally, WaitStrategy, choose
 
 if TYPE_CHECKING:
     from shm.aio import wait_async
+    from shm.breaker import Guard, guarded
 
 __all__ = [
+    "BREAKER_EVENT",
     "STRATEGIES",
     "ArgumentError",
     "BlobSpec",
+    "Breaker",
+    "BreakerError",
+    "BreakerOpenError",
+    "BreakerSettings",
+    "BreakerSettingsError",
+    "Breakers",
+    "BreakersSpec",
+    "Cause",
     "CellsSpec",
     "ClosedError",
+    "Completion",
     "CorruptRegionError",
     "CountersSpec",
+    "Counts",
     "DoorbellSpec",
+    "EventKind",
     "Finally",
+    "GlobalState",
+    "Guard",
     "Histogram",
     "HistogramsSpec",
     "Layout",
@@ -73,7 +105,9 @@ __all__ = [
     "OtherLayoutError",
     "OtherTimeNamespaceError",
     "OvertakenError",
+    "Permit",
     "RecordError",
+    "Rejection",
     "RingSpec",
     "RoleTakenError",
     "Segment",
@@ -81,23 +115,28 @@ __all__ = [
     "SegmentInfo",
     "SegmentNotFoundError",
     "ShmError",
+    "State",
     "StrategyError",
     "TableSpec",
     "TruncatedError",
+    "Verdict",
     "WaitStrategy",
     "Wake",
     "WordsSpec",
     "choose",
+    "guarded",
     "list_segments",
     "reap",
     "wait_async",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # asyncio is a third of what importing this package costs, and most processes never use it.
-    if name == "wait_async":
-        from shm.aio import wait_async
+_LATE = {"wait_async": "shm.aio", "Guard": "shm.breaker", "guarded": "shm.breaker"}
 
-        return wait_async
+
+def __getattr__(name: str) -> Any:
+    # asyncio and inspect are a third of what importing this package costs, and most processes never
+    # use them.
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,6 +23,7 @@ from shm.errors import LayoutError
 MAX_CAPACITY = 1 << 32
 MAX_ROWS = 1 << 24  # each row has a lock byte of its own
 MAX_BLOB = 1 << 30
+MAX_BREAKERS = 64
 PAGE = 4096
 
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
@@ -285,8 +286,9 @@ class _NamedSpec:
         """The size of the region."""
         return len(self.names) * structure(self.element).itemsize
 
-    def header(self) -> None:
-        """Zero memory is a valid beginning."""
+    def header(self) -> np.ndarray[Any, np.dtype[Any]] | None:
+        """Return what the region begins with when it is new; zero memory is a valid beginning."""
+        return None
 
 
 class CountersSpec(_NamedSpec):
@@ -317,6 +319,30 @@ class WordsSpec(_NamedSpec):
     element = "PaddedWord"
 
 
+class BreakersSpec(_NamedSpec):
+    """Circuit breakers, one a name, and the global state that follows from them."""
+
+    __slots__ = ()
+    kind = "breakers"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.names) > MAX_BREAKERS:
+            raise LayoutError(
+                f"names in {self.kind} {self.name!r} were {len(self.names)}, must be at most "
+                f"{MAX_BREAKERS}: each has a bit in a word"
+            )
+
+    @property
+    def region_bytes(self) -> int:
+        """The size of the region."""
+        return _native.breakers_bytes(len(self.names))
+
+    def header(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Return what the region begins with when it is new: breakers that admit nobody."""
+        return np.frombuffer(_native.breakers_contents(len(self.names)), np.uint8)
+
+
 RegionSpec = (
     RingSpec
     | ObserverSpec
@@ -327,6 +353,7 @@ RegionSpec = (
     | CountersSpec
     | HistogramsSpec
     | WordsSpec
+    | BreakersSpec
 )
 
 _KINDS: Mapping[str, Any] = {
@@ -341,6 +368,7 @@ _KINDS: Mapping[str, Any] = {
         CountersSpec,
         HistogramsSpec,
         WordsSpec,
+        BreakersSpec,
     )
 }
 

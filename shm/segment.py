@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import mmap
 import operator
 import os
@@ -24,10 +25,13 @@ import numpy as np
 
 from shm import _native, waiting
 from shm.adoption import take_over
-from shm.errors import ArgumentError, ClosedError, OvertakenError
+from shm.breaker_types import PARTICIPANTS
+from shm.errors import ArgumentError, ClosedError, OvertakenError, RoleTakenError
 from shm.histogram import Histogram
+from shm.host import process_start
 from shm.layout import (
     BlobSpec,
+    BreakersSpec,
     CellsSpec,
     CountersSpec,
     DoorbellSpec,
@@ -438,6 +442,37 @@ class Segment:
         region, spec = self._region(words, WordsSpec)
         return self._role(_native.Words, region, spec.names)
 
+    def breakers(self, breakers: str, *, observe: bool = False) -> _native.Breakers:
+        """Take part in a group of circuit breakers, or only look at them.
+
+        A participant has a shard of its own: what it counts and tells of, it alone writes.
+
+        Raises:
+            RoleTakenError: as many processes take part as there are shards.
+        """
+        region, spec = self._region(breakers, BreakersSpec)
+        if observe:
+            return self._role(_native.Breakers, region, spec.names, -1, 0, _no_lock, _no_lock, None)
+        fd = self._open_fd()
+        what = f"of breakers {breakers!r} in {self.path}"
+        of_settings, of_events = (
+            functools.partial(Claim, fd, role_byte(region.index, role), 1, f"the {name} {what}")
+            for role, name in ((PARTICIPANTS, "reload"), (PARTICIPANTS + 1, "reader of events"))
+        )
+        for shard in range(PARTICIPANTS):
+            try:
+                claim = self._claim(region, shard, f"shard {shard}")
+            except RoleTakenError:
+                continue
+            started = process_start(os.getpid())
+            return self._role(
+                _native.Breakers, region, spec.names, shard, started, of_settings, of_events, claim
+            )
+        raise RoleTakenError(
+            f"all {PARTICIPANTS} shards {what} are held by live processes; end one, or attach with "
+            "observe=True"
+        )
+
     # The segment as a whole.
 
     @property
@@ -619,6 +654,10 @@ def _abandon(fd: int, owner: Claim | None, event_fds: dict[str, int]) -> None:
         owner.release()
     for event_fd in event_fds.values():
         os.close(event_fd)
+
+
+def _no_lock() -> NoReturn:
+    raise AssertionError("who only looks takes no lock")
 
 
 def _check_step(committed: object) -> int:

@@ -15,7 +15,11 @@ namespace bot4::shm {
 
 inline constexpr std::size_t kCacheLine = 64;
 
+#ifdef BOT4_WORD
+using Word = BOT4_WORD;  // a test that chooses the order of all accesses: the same interface
+#else
 using Word = std::atomic<std::uint64_t>;
+#endif
 static_assert(Word::is_always_lock_free && sizeof(Word) == 8,
               "a word that hides a lock would die with the process that holds it");
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);

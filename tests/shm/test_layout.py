@@ -11,6 +11,7 @@ import pytest
 
 from shm import (
     BlobSpec,
+    BreakersSpec,
     CellsSpec,
     CountersSpec,
     DoorbellSpec,
@@ -210,3 +211,8 @@ def test_every_structure_is_described_without_overlap(name: str) -> None:
 def test_numpys_integers_are_integers() -> None:
     assert RingSpec("r", TRADE, np.int64(8)) == RingSpec("r", TRADE, 8)  # type: ignore[arg-type]
     assert Layout(TableSpec("t", TRADE, np.uint8(3))).size  # type: ignore[arg-type]
+
+
+def test_more_breakers_than_a_word_has_bits_are_refused() -> None:
+    with pytest.raises(LayoutError, match="were 65, must be at most 64"):
+        BreakersSpec("breakers", tuple(f"b{i}" for i in range(65)))

@@ -342,6 +342,7 @@ void bind_observer(nb::module_& module);
 void bind_table(nb::module_& module);
 void bind_metrics(nb::module_& module);
 void bind_words(nb::module_& module);
+void bind_breaker(nb::module_& module);
 
 /// A sequence for a reader to go on with: not beyond what is published.
 inline std::uint64_t sequence_up_to(std::uint64_t published, nb::handle sequence,

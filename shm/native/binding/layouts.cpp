@@ -1,5 +1,6 @@
 // The layouts of what lies in a segment, as data: numpy dtypes and the reference implementations
 // are made from these, so each offset is written down once, in C++.
+#include "../breakers.hpp"
 #include "../cells.hpp"
 #include "../describe.hpp"
 #include "../doorbell.hpp"
@@ -21,6 +22,10 @@ BOT4_DESCRIBE(bot4::shm::CellsHeader, count, record_bytes)
 BOT4_DESCRIBE(bot4::shm::DoorbellWords, bell, sleeping, sleeps)
 BOT4_DESCRIBE(bot4::shm::HistogramWords, wanted_epoch, epoch, sum, low, high, bucket)
 BOT4_DESCRIBE(bot4::shm::PaddedWord, value)
+BOT4_DESCRIBE(bot4::shm::BreakersHeader, count, global, changes, latch, limits, shards)
+BOT4_DESCRIBE(bot4::shm::BreakerWords, control, since, consecutive, told, reaped_ns)
+BOT4_DESCRIBE(bot4::shm::BreakerEvent, time_ns, before, after, breaker, kind, cause, pid, spare,
+              calls, failures, slow, consecutive, settings_version, sequence, actor, reason)
 
 namespace bot4::binding {
 
@@ -45,6 +50,9 @@ void bind_layouts(nb::module_& module) {
     layouts["DoorbellWords"] = described<shm::DoorbellWords>();
     layouts["HistogramWords"] = described<shm::HistogramWords>();
     layouts["PaddedWord"] = described<shm::PaddedWord>();
+    layouts["BreakersHeader"] = described<shm::BreakersHeader>();
+    layouts["BreakerWords"] = described<shm::BreakerWords>();
+    layouts["BreakerEvent"] = described<shm::BreakerEvent>();
     return layouts;
   });
   module.def("ring_bytes", &shm::RingHeader::bytes);

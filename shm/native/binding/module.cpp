@@ -14,4 +14,5 @@ NB_MODULE(_native, module) {
   bot4::binding::bind_cells(module);
   bot4::binding::bind_metrics(module);
   bot4::binding::bind_words(module);
+  bot4::binding::bind_breaker(module);
 }
