@@ -34,6 +34,7 @@ class Loop:
         cursors: object,
         contexts: object,
         quotes: object | None,
+        breakers: object,
         words: object,
         run_words: object,
         tick_ns: int,

@@ -16,7 +16,7 @@ from pipeline import _native
 from pipeline.records import CONTEXT, TICK, Array
 from pipeline.stage import Stage
 from pipeline.topology import edge, outputs_of
-from shm import RecordError
+from shm import GlobalState, RecordError
 
 
 class Driver:
@@ -69,10 +69,15 @@ class Driver:
         *,
         now_ns: int,
         halted: int = 0,
+        flatten: int = 0,
+        breakers: tuple[int, int, int] = (GlobalState.CLOSED, 0, 0),
         quote: Array | np.void | None = None,
         instrument: int = 0,
     ) -> list[tuple[str, Array]]:
         """Take one step on a record of the ring `source`, or on a tick (None).
+
+        `breakers` are the global state and the masks of blocked and of forced ones, as
+        `Breakers.view` returns them.
 
         Returns:
             (ring, record of shape (1,)) for each output, in the order of their rings.
@@ -84,6 +89,8 @@ class Driver:
         context["now_ns"] = now_ns
         context["source"] = TICK if record is None else self.inputs.index(source)
         context["halted"] = halted
+        context["flatten"] = flatten
+        context["global"], context["blocked"], context["forced"] = breakers
         context["instrument"] = instrument
         inputs: dict[str, Array] = {}
         if record is not None:

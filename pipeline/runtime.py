@@ -115,6 +115,7 @@ def build(stage: Stage, segment: Segment, kernel: object | None = None) -> _nati
         cursors=cells("cursors"),
         contexts=segment.observer_producer(f"{stage.name}.contexts"),
         quotes=segment.table_reader("quotes") if stage.quotes else None,
+        breakers=segment.breakers("breakers", observe=True),
         words=segment.words(f"{stage.name}.words"),
         run_words=segment.words("run"),
         tick_ns=stage.config["pipeline"]["tick_ms"] * 1_000_000,

@@ -23,6 +23,7 @@ from pipeline.records import (
 from pipeline.stage import Stage, load_object
 from shm import (
     BlobSpec,
+    BreakersSpec,
     CellsSpec,
     CountersSpec,
     DoorbellSpec,
@@ -80,7 +81,7 @@ LAST: Final = "orders"
 
 # The first ones of each are known to native/binding/loop.cpp by their place.
 STAGE_WORDS: Final = ("committed", "beat", "first_ns", "crash", "pid", "started_ns")
-RUN_WORDS: Final = ("halted", "finished")
+RUN_WORDS: Final = ("halted", "finished", "flatten")
 
 STAGE_COUNTERS: Final = ("replayed", "suppressed")
 FEED_COUNTERS: Final = ("connects", "messages", "malformed", "unknown", "full")
@@ -91,6 +92,36 @@ _LEAST: Final = {"market_capacity": _native.BATCH, "capacity": 2}
 
 CONFIG_BYTES: Final = 1 << 16
 HALT: Final = np.dtype([("time_ns", "<i8"), ("actor", "S64"), ("reason", "S184")])
+
+
+def components(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the components that have a breaker, in the order of their bits in a context."""
+    venues = sorted({instrument["venue"] for instrument in config["instruments"]})
+    return (
+        *(f"feed.{venue}" for venue in venues),
+        *(f"orders.{venue}" for venue in venues),
+        *("ta", "ml", "risk", "storage"),
+    )
+
+
+HEALTH: Final[Mapping[str, tuple[str, ...]]] = {
+    "feed": ("age_ms", "beat_ms", "restarts", "p99_ms"),
+    "orders": ("beat_ms", "restarts", "p99_ms", "queue_bp"),
+    "ta": ("beat_ms", "restarts", "p99_ms", "queue_bp"),
+    "ml": ("beat_ms", "restarts", "p99_ms", "queue_bp"),
+    "risk": ("beat_ms", "restarts", "p99_ms", "queue_bp"),
+    "storage": ("lag_ms",),
+}
+"""What the supervisor judges a component by, named like its limits in the configuration."""
+
+
+def health_words(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the words in which the supervisor publishes how well all are."""
+    return tuple(
+        f"{component}.{quantity}"
+        for component in components(config)
+        for quantity in HEALTH[component.partition(".")[0]]
+    )
 
 
 def stage(name: str, config: Mapping[str, Any]) -> Stage:
@@ -130,6 +161,8 @@ def layout(config: Mapping[str, Any], affinity: Mapping[str, Sequence[int]]) -> 
     regions: list[RegionSpec] = [
         BlobSpec("config", CONFIG_BYTES),
         WordsSpec("run", RUN_WORDS),
+        BreakersSpec("breakers", components(config)),
+        WordsSpec("health", health_words(config)),
         TableSpec("halt", HALT, 1),
         WordsSpec("supervisor.words", ("beat", "pid")),
         CountersSpec("restarts", PROCESSES),

@@ -32,9 +32,17 @@ def risk(
     stop_distance_bp: int,
     drawdown_bp: int,
     open_orders: int,
+    venue_masks: Iterable[int],
+    strategy_mask: int,
     instruments: Iterable[Instrument],
 ) -> object: ...
-def paper_executor(*, slippage_bp: int, instruments: Iterable[Instrument]) -> object: ...
+def paper_executor(
+    *,
+    slippage_bp: int,
+    venue_masks: Iterable[int],
+    strategy_mask: int,
+    instruments: Iterable[Instrument],
+) -> object: ...
 
 class Publisher:
     """Publishes market records exactly once; see `feed/native/publisher.hpp`."""

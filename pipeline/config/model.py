@@ -10,20 +10,19 @@ import socket
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
+from pipeline.config.breakers import Breakers
 from pipeline.config.lines import KeyPath
+from pipeline.config.table import Problem, Table, refuse
 from pipeline.config.values import (
     Amount,
     BasisPoints,
@@ -44,26 +43,7 @@ SIMULATOR = "sim"
 """The venue that is simulated by the process `exchange`."""
 
 
-class Problem(NamedTuple):
-    """One thing that is wrong: "`path` was `value`, must `remedy`"."""
-
-    path: KeyPath
-    value: object
-    remedy: str
-
-
-def _refuse(problems: list[Problem]) -> None:
-    """Report problems that lie in several places, which a validator can only do with a detour."""
-    if problems:
-        raise PydanticCustomError("problems", "several", {"problems": problems})
-
-
-class _Strict(BaseModel):
-    # Defaults are validated too: they may contradict what is configured beside them.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
-
-
-class InstrumentConfig(_Strict):
+class InstrumentConfig(Table):
     """One market of one venue; decimals are text, so that they stay exact."""
 
     symbol: Annotated[
@@ -128,7 +108,7 @@ def _simulated(base: str, lot: str, price: str) -> InstrumentConfig:
     )
 
 
-class Exchange(_Strict):
+class Exchange(Table):
     """The simulated exchange."""
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address it listens at")
@@ -137,7 +117,7 @@ class Exchange(_Strict):
     volatility_bp: int = Field(default=2, ge=0, le=1000, description="std of a price step, bp")
 
 
-class TechnicalAnalysis(_Strict):
+class TechnicalAnalysis(Table):
     """Bars and indicators; periods in bars."""
 
     trades_per_bar: int = Field(default=20, ge=1, le=1_000_000, description="trades in a bar")
@@ -154,7 +134,7 @@ class TechnicalAnalysis(_Strict):
         return slow
 
 
-class MachineLearning(_Strict):
+class MachineLearning(Table):
     """The strategy and what it may ask for."""
 
     strategy: Annotated[
@@ -177,7 +157,7 @@ class MachineLearning(_Strict):
     ttl_ms: int = Field(default=1000, gt=0, le=3_600_000, description="life of an intent, ms")
 
 
-class Risk(_Strict):
+class Risk(Table):
     """The limits; bp of equity unless said otherwise."""
 
     position_bp: PositiveBasisPoints = Field(default=200, description="largest position, bp")
@@ -191,13 +171,13 @@ class Risk(_Strict):
     open_orders: int = Field(default=100, gt=0, le=10_000, description="most orders open at once")
 
 
-class Executor(_Strict):
+class Executor(Table):
     """The paper venue."""
 
     slippage_bp: int = Field(default=0, ge=0, le=1000, description="added to each paper fill, bp")
 
 
-class Pipeline(_Strict):
+class Pipeline(Table):
     """The rings and how their readers wait."""
 
     wait: str = Field(default="auto", description='"auto" (from the CPUs) or a strategy\'s name')
@@ -223,7 +203,7 @@ class Pipeline(_Strict):
         return wait
 
 
-class Supervisor(_Strict):
+class Supervisor(Table):
     """How processes are watched and restarted; times in seconds."""
 
     heartbeat_s: float = Field(
@@ -247,7 +227,7 @@ class Supervisor(_Strict):
         return longest
 
 
-class Affinity(_Strict):
+class Affinity(Table):
     """The CPUs of each process: "auto", or a list."""
 
     supervisor: ProcessCpus = "auto"
@@ -259,13 +239,13 @@ class Affinity(_Strict):
     executor: ProcessCpus = "auto"
 
 
-class Host(_Strict):
+class Host(Table):
     """What is different from host to host."""
 
     affinity: Affinity = Affinity()
 
 
-class Config(_Strict):
+class Config(Table):
     """The whole configuration."""
 
     name: Annotated[
@@ -296,6 +276,8 @@ class Config(_Strict):
     executor: Executor = Executor()
     pipeline: Pipeline = Pipeline()
     supervisor: Supervisor = Supervisor()
+    # Made when it is needed: checking it costs numpy.
+    breakers: Breakers = Field(default_factory=Breakers)
     hosts: dict[str, Host] = Field(default={"default": Host()})
 
     @field_validator("instruments")
@@ -342,7 +324,13 @@ class Config(_Strict):
         if self.ml.order_notional < least:
             remedy = f"be at least {least}, the largest min_notional of the instruments"
             problems.append(Problem(("ml", "order_notional"), str(self.ml.order_notional), remedy))
-        _refuse(problems)
+        # Two for each venue, and ta, ml, risk and storage: pipeline.topology.components.
+        components = 2 * len({entry.venue for entry in self.instruments}) + 4
+        if self.breakers.min_components > components:
+            remedy = f"be at most {components}, the number of components"
+            at_fault = ("breakers", "min_components")
+            problems.append(Problem(at_fault, self.breakers.min_components, remedy))
+        refuse(problems)
         return self
 
     def affinity(self, host: str | None = None) -> dict[str, Cpus]:

@@ -21,6 +21,7 @@
 
 #include <csignal>
 
+#include "../../shm/native/breakers.hpp"
 #include "../../shm/native/doorbell.hpp"
 #include "../../shm/native/metrics.hpp"
 #include "../../shm/native/observer.hpp"
@@ -76,6 +77,7 @@ class Loop final : private Emit {
     shm::Word* first_ns;  // of the first record that this process took; 0 until then
     shm::Word* crash;     // [point:8][step:56]: die at this point of this step or a later one
     const shm::Word* halted;
+    const shm::Word* flatten = nullptr;
   };
   struct Ticks {
     std::int64_t every_ns;
@@ -92,14 +94,15 @@ class Loop final : private Emit {
 
   Loop(Kernel& kernel, std::vector<shm::CellsHeader*> groups, shm::CellsHeader* cursors,
        shm::ObserverHeader* contexts, const std::vector<Input>& inputs,
-       const std::vector<Output>& outputs, shm::TableHeader* quotes, Words words, Ticks ticks,
-       Latency latency, Sabotage sabotage = {})
+       const std::vector<Output>& outputs, shm::TableHeader* quotes, shm::BreakersHeader* breakers,
+       Words words, Ticks ticks, Latency latency, Sabotage sabotage = {})
       : kernel_(kernel),
         state_(open(groups, *words.committed)),
         cursors_(cursors, *words.committed),
         context_ring_(contexts),
         contexts_(contexts),
         quotes_table_(quotes),
+        breakers_(breakers),
         words_(words),
         ticks_(std::move(ticks)),
         latency_{latency, shm::HistogramWriter(latency.through), {}},
@@ -255,6 +258,13 @@ class Loop final : private Emit {
     if (quotes_table_ != nullptr && context.instrument < quotes_table_->rows)
       shm::TableReader(quotes_table_).read(context.instrument, &context.quote);
     context.now_ns = shm::monotonic_ns();
+    if (breakers_.has_group()) {
+      const shm::BreakersView& seen = breakers_.view(context.now_ns);
+      context.global = seen.global;
+      context.blocked = seen.blocked;
+      context.forced = seen.forced;
+    }
+    if (words_.flatten != nullptr) context.flatten = words_.flatten->load(std::memory_order_acquire);
     // Last: what is sent in this step is sent under this reading. Acquire: whoever halts has
     // written the reason before.
     context.halted = words_.halted->load(std::memory_order_acquire);
@@ -387,6 +397,7 @@ class Loop final : private Emit {
   shm::ObserverHeader* context_ring_;
   shm::ObserverProducer contexts_;
   shm::TableHeader* quotes_table_;
+  shm::Breakers breakers_;
   Words words_;
   Ticks ticks_;
   Latencies latency_;

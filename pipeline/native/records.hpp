@@ -55,9 +55,13 @@ struct Context {
   std::uint32_t source;    // index of the input ring among the stage's, or kTick
   std::uint32_t instrument;  // whose quote this is
   std::uint64_t halted;    // the halt word: 0, or why nothing may be sent any more
-  std::int64_t spare;
+  std::uint64_t flatten;   // 0, or 1: close all positions, and take no new risk
   Quote quote;
-  std::uint64_t spare_words[4];
+  // The breakers; bit i is that of component i of pipeline.topology.components.
+  std::uint64_t global;    // a shm::GlobalState
+  std::uint64_t blocked;   // bit i: breaker i admits probes at most ...
+  std::uint64_t forced;    // ... and bit i here: as it was forced open
+  std::uint64_t spare_word;
 
   static constexpr std::uint32_t kTick = 0xffff;
 };

@@ -12,7 +12,9 @@ enum class Denial : std::uint16_t {
   kBadField = 101,
   kUnknownInstrument = 102,
   kKilled = 201,
+  kModeReduceOnly = 203,
   kReduceOnlyIncreases = 207,
+  kBreakerOpen = 204,
   kIntentExpired = 109,
   kMarketStale = 301,
   kMarketCrossed = 302,
@@ -27,11 +29,12 @@ enum class Denial : std::uint16_t {
 };
 
 inline constexpr Denial kChecks[] = {
-    Denial::kBadField,     Denial::kUnknownInstrument, Denial::kKilled,
-    Denial::kReduceOnlyIncreases, Denial::kIntentExpired, Denial::kMarketStale,
-    Denial::kMarketCrossed, Denial::kNotionalMin,      Denial::kOpenOrders,
-    Denial::kPositionSize, Denial::kBuyingPower,       Denial::kStopRequired,
-    Denial::kStopWrongSide, Denial::kStopTooFar,       Denial::kDrawdown,
+    Denial::kBadField,       Denial::kUnknownInstrument,   Denial::kKilled,
+    Denial::kModeReduceOnly, Denial::kReduceOnlyIncreases, Denial::kBreakerOpen,
+    Denial::kIntentExpired,  Denial::kMarketStale,         Denial::kMarketCrossed,
+    Denial::kNotionalMin,    Denial::kOpenOrders,          Denial::kPositionSize,
+    Denial::kBuyingPower,    Denial::kStopRequired,        Denial::kStopWrongSide,
+    Denial::kStopTooFar,     Denial::kDrawdown,
 };
 
 /// The bit of a check in a mask of failures.

@@ -15,7 +15,7 @@ import psutil
 from pipeline import topology
 from pipeline.instruments import money_to_text, to_e8
 from pipeline.stage import Stage
-from shm import Histogram, OvertakenError, Segment
+from shm import GlobalState, Histogram, OvertakenError, Segment
 
 _NS = 1_000
 
@@ -43,7 +43,11 @@ class RingState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The whole run. Money is in 1e-8 of the currency, positions in lots by symbol."""
+    """The whole run.
+
+    Money is in 1e-8 of the currency, positions in lots by symbol, the states of the breakers by
+    component, in lower case.
+    """
 
     time_ns: int
     processes: Mapping[str, ProcessState]
@@ -55,6 +59,8 @@ class Snapshot:
     equity_e8: int
     pnl_e8: int
     positions: Mapping[str, int]
+    breakers: Mapping[str, str]
+    global_breaker: str
 
     def stages(self) -> dict[str, Any]:
         """Return the processes as JSON data."""
@@ -142,6 +148,7 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
             instrument.symbol: int(position)
             for instrument, position in zip(stages["risk"].instruments, held, strict=True)
         },
+        *_breakers(segment),
     )
 
 
@@ -160,6 +167,15 @@ def _published(segment: Segment, ring: str) -> int:
         return follower.position
     finally:
         follower.close()
+
+
+def _breakers(segment: Segment) -> tuple[dict[str, str], str]:
+    group = segment.breakers("breakers", observe=True)
+    try:
+        states = {name: group.breaker(name).state.name.lower() for name in group.names}
+        return states, GlobalState(group.state()).name.lower()
+    finally:
+        group.close()
 
 
 def _cells(segment: Segment, stage: str, group: str) -> np.ndarray[Any, np.dtype[np.void]]:

@@ -17,6 +17,9 @@ from typing import Any
 
 from pipeline import topology
 from pipeline.affinity import verify
+from pipeline.breakers.audit import FILE, AuditTrail, AuditWriter
+from pipeline.breakers.subscribers import Subscribers
+from pipeline.breakers.watch import LOOK_S, BreakerWatch
 from pipeline.process import pin
 from pipeline.supervisor.child import Child, describe_exit
 from pipeline.supervisor.drain import Drain
@@ -31,7 +34,7 @@ from shm import Segment
 START_S = 20.0
 """Until a process that has not begun to beat is given up."""
 
-_LOOK_S = 0.1
+_AUDIT_S = 1.0  # for what is still to be written at the end
 _ACTOR = "supervisor"
 _HALTED = "halted: "
 
@@ -47,6 +50,16 @@ class Result:
     failed: bool
     memory_mb: float
     last: Snapshot
+
+    @property
+    def breakers(self) -> Mapping[str, str]:
+        """The states of the breakers at the end, by component."""
+        return self.last.breakers
+
+    @property
+    def global_breaker(self) -> str:
+        """The global state at the end."""
+        return self.last.global_breaker
 
 
 class Supervisor:
@@ -101,7 +114,7 @@ class Supervisor:
             segment, resumed = open_segment(
                 self.config["name"], layout, encoded(self.config), self._report
             )
-            with segment, self._listening() as wake:
+            with segment, self._listening() as wake, self._watching(segment):
                 try:
                     return self._run(segment, wake, resumed, duration_s, every_s, progress)
                 finally:
@@ -144,6 +157,7 @@ class Supervisor:
             self._reap(segment, drain)
             self._start_due(segment, drain)
             self._check_beats(segment, drain)
+            self._watch.tick(time.monotonic_ns(), judge=drain is None)
             now = time.monotonic()
             if now >= next_report:
                 progress(self.snapshot(segment))
@@ -204,7 +218,7 @@ class Supervisor:
                 self._start(segment, name)
 
     def _next_look(self, now: float, end: float) -> float:
-        return max(0.0, min([now + _LOOK_S, end, *self._due.values()]) - now)
+        return max(0.0, min([now + LOOK_S, end, *self._due.values()]) - now)
 
     def _wait(self, wake: socket.socket, timeout_s: float) -> None:
         for fd, _ in self._poll.poll(timeout_s * 1000 + 0.5):
@@ -232,6 +246,7 @@ class Supervisor:
         # its neighbours wait at their rings.
         words = segment.words(f"{name}.words")
         had_worked = bool(words.load("port" if name == "exchange" else "first_ns"))
+        self._watch.died(name, how, time.monotonic_ns())
         if name in topology.STAGES:
             step = step_in_progress(segment, self.stages[name])
             if self._poison[name].died_at(step.number if step else 0):
@@ -284,6 +299,39 @@ class Supervisor:
                 {name: child.pid for name, child in self._children.items()}, self.config["affinity"]
             )
             self._verified = True
+
+    @contextlib.contextmanager
+    def _watching(self, segment: Segment) -> Iterator[None]:
+        """Have the breakers watched, and what happens to them written to the audit trail."""
+        subscribers = Subscribers(self._report)
+        group = segment.breakers("breakers")
+        writer = AuditWriter(
+            AuditTrail(self._state_dir / FILE),
+            group.breaker("storage"),
+            group.names,
+            segment.run_id,
+        )
+        subscribers.add("audit", writer.deliver, idle=writer.idle)
+        try:
+            self._watch = BreakerWatch(
+                group,
+                segment,
+                self.config,
+                self.stages,
+                self._report,
+                lambda reason: halt(segment, reason, _ACTOR),
+                now_ns=time.monotonic_ns(),
+                publish=subscribers.publish,
+                lag_ns=writer.lag_ns,
+            )
+            yield
+        finally:
+            subscribers.close(_AUDIT_S)
+            if writer.waiting:
+                self._report(
+                    f"{writer.waiting} events of the breakers are missing in "
+                    f"{self._state_dir / FILE}: {writer.failure or 'the disk did not answer'}"
+                )
 
     # Ending.
 

@@ -13,6 +13,7 @@ from pipeline import topology
 from pipeline.records import CONTEXT, QUOTE, TICK, Array
 from pipeline.replay import Driver
 from pipeline.vocabulary import MarketKind
+from shm.breaker_types import GlobalState
 
 STEP_NS = 1_000
 
@@ -94,6 +95,7 @@ class Recording:
         context["sequence"] = sequence
         context["now_ns"] = self._now_ns
         context["source"] = TICK if record is None else stage.inputs.index(source)
+        context["global"] = GlobalState.CLOSED
         if record is not None:
             context["instrument"] = record["instrument"]
         if stage.quotes:

@@ -62,6 +62,8 @@ class Mill final : public Kernel {
     const auto now = static_cast<std::uint64_t>(context.now_ns);
     account.sum = mix(mix(account.sum, value), mix(before, now));
     account.sum = mix(account.sum, static_cast<std::uint64_t>(context.quote.bid) + context.halted);
+    account.sum = mix(mix(account.sum, context.flatten), context.global);
+    account.sum = mix(mix(account.sum, context.blocked), context.forced);
     account.last[account.steps++ % std::size(account.last)] = value;
     auto& total = state.edit<Total>(1, 0);
     total.sum = mix(before, account.sum);
@@ -174,7 +176,7 @@ class Stage {
       in.push_back({inputs[i].ring, shm::Bell(inputs[i].other), needs(i), histograms});
     std::vector<Loop::Output> out;
     for (const End& output : outputs) out.push_back({output.ring, shm::Bell(output.other)});
-    return Loop(kernel, {accounts, total}, cursors, contexts, in, out, quotes_,
+    return Loop(kernel, {accounts, total}, cursors, contexts, in, out, quotes_, nullptr,
                 {&words->committed.value, &words->beat.value, &words->first_ns.value,
                  &words->crash.value, &words->halted.value},
                 {tick_every, kInstruments, needs(inputs.size())},

@@ -6,6 +6,7 @@ ticks an hour apart nothing depends on how long a test takes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -15,6 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline import _native, runtime, topology
+from pipeline.admission import BreakerMasks
+from pipeline.breakers.settings import begin
 from pipeline.config import Config
 from pipeline.records import CONTEXT, FEATURES, Array
 from pipeline.replay import Driver
@@ -25,6 +28,7 @@ from workers._native import Publisher
 from workers.executor.reference import PaperExecutor
 from workers.ml.reference import MachineLearning
 from workers.risk.reference import Risk
+from workers.risk.settings import RiskSettings
 from workers.ta.reference import TechnicalAnalysis
 
 HOUR_MS = 3_600_000
@@ -68,8 +72,10 @@ def reference(stage: Stage) -> object:
     if stage.name == "ml":
         return MachineLearning(stage.config["ml"], stage.instruments)
     if stage.name == "risk":
-        return Risk(stage.settings, stage.instruments)  # type: ignore[attr-defined]
-    return PaperExecutor(stage.config["executor"]["slippage_bp"], stage.instruments)
+        settings = RiskSettings.of(stage.config)
+        return Risk(settings, BreakerMasks.of(stage.config), stage.instruments)
+    slippage_bp = stage.config["executor"]["slippage_bp"]
+    return PaperExecutor(slippage_bp, BreakerMasks.of(stage.config), stage.instruments)
 
 
 Trade = tuple[int, int, int, int]
@@ -145,6 +151,8 @@ class Desk:
             words=segment.words("feed.words").pointer,
         )
         self._published = 0
+        with contextlib.closing(segment.breakers("breakers")) as group:
+            begin(group, self.config)
 
     def start(self, name: str, kernel: object | None = None, **changes: Any) -> tuple[int, int]:
         """Start a stage, as a process of its own would; return what `Loop.recover` does."""

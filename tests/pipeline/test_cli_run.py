@@ -58,8 +58,11 @@ def test_a_run_over_some_events_prints_one_object_with_every_figure(
     assert figures.keys() == {
         *("run_id", "seconds", "exit_reason", "stages", "tick_to_order", "orders", "fills"),
         *("denied", "queues", "currency", "pnl", "equity", "memory_mb"),
+        *("breakers", "global_breaker"),
     }
     assert figures["exit_reason"] == "events"
+    assert set(figures["breakers"].values()) == {"closed"}
+    assert figures["global_breaker"] == "closed"
     assert re.fullmatch(r"[0-9a-f-]+", figures["run_id"])
     assert 0 < figures["seconds"] < PATIENCE_S
     assert list(figures["stages"]) == list(topology.PIPELINE)

@@ -66,22 +66,29 @@ void bind_kernels(nb::module_& module) {
       "risk",
       [](std::int64_t equity_e8, std::int64_t position_bp, std::int64_t stale_ns,
          std::int64_t stop_distance_bp, std::int64_t drawdown_bp, std::uint64_t open_orders,
+         std::vector<std::uint64_t> venue_masks, std::uint64_t strategy_mask,
          nb::handle instruments) {
+        std::vector<Instrument> traded = instruments_of(instruments);
+        Admission admission(std::move(venue_masks), strategy_mask, traded.size());
         return capsule(std::make_unique<Risk>(
             RiskSettings{equity_e8, position_bp, stale_ns, stop_distance_bp, drawdown_bp,
                          open_orders},
-            instruments_of(instruments)));
+            std::move(admission), std::move(traded)));
       },
       nb::kw_only(), nb::arg("equity_e8"), nb::arg("position_bp"), nb::arg("stale_ns"),
       nb::arg("stop_distance_bp"), nb::arg("drawdown_bp"), nb::arg("open_orders"),
-      nb::arg("instruments"));
+      nb::arg("venue_masks"), nb::arg("strategy_mask"), nb::arg("instruments"));
   module.def(
       "paper_executor",
-      [](std::int64_t slippage_bp, nb::handle instruments) {
+      [](std::int64_t slippage_bp, std::vector<std::uint64_t> venue_masks,
+         std::uint64_t strategy_mask, nb::handle instruments) {
+        std::vector<Instrument> traded = instruments_of(instruments);
+        Admission admission(std::move(venue_masks), strategy_mask, traded.size());
         return capsule(std::make_unique<PaperExecutor>(ExecutorSettings{slippage_bp},
-                                                        instruments_of(instruments)));
+                                                       std::move(admission), std::move(traded)));
       },
-      nb::kw_only(), nb::arg("slippage_bp"), nb::arg("instruments"));
+      nb::kw_only(), nb::arg("slippage_bp"), nb::arg("venue_masks"), nb::arg("strategy_mask"),
+      nb::arg("instruments"));
   module.def("layouts", [] {
     nb::dict layouts;
     layouts["TaState"] = described<TaState>();

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.admission import BreakerMasks, admits
 from pipeline.instruments import Instrument
 from pipeline.money import BASIS_POINTS, ceil_div, checked, fee_e8, notional_e8
 from pipeline.records import EXECUTION
@@ -27,19 +28,27 @@ class PaperExecutor:
     ```
     an order, when                                          becomes
     the halt word is set                                    REJECTED 201
+    the breakers do not let it go on                        REJECTED 204
     its side of the quote is missing                        REJECTED 302
     it is reduce only, and there is nothing to reduce       REJECTED 207
     the quote with the slippage is worse than its limit     EXPIRED: immediate or cancel
     otherwise                                               FILL, whole; reduce only: what is held
     ```
 
+    The breakers (`pipeline.admission`) are asked here too: one may have opened since risk asked
+    them. An order reduces if all that it would fill is held on the other side.
+
     The size of the quote is not looked at. A stop belongs to a position: the fill that opens it
     sets it, one that adds may replace it, and it goes with the position. A quote that reaches it
-    closes the position at that quote, halted or not: the venue already has it.
+    closes the position at that quote, halted or not, and whatever the breakers say: the venue
+    already has it.
     """
 
-    def __init__(self, slippage_bp: int, instruments: Sequence[Instrument]) -> None:
+    def __init__(
+        self, slippage_bp: int, masks: BreakerMasks, instruments: Sequence[Instrument]
+    ) -> None:
         self.slippage_bp = slippage_bp
+        self.masks = masks
         self.instruments = instruments
 
     def step(self, context: np.void, event: np.void | None, state: Any, emit: Emit) -> None:
@@ -90,9 +99,13 @@ class PaperExecutor:
         quantity, limit = int(order["quantity"]), int(order["limit"])
         # What is held on the other side: all that a reducing order may take away.
         reducible = max(0, int(held["position"]) * (-1 if buys else 1))
+        filled = min(quantity, reducible) if reduces else quantity
         quoted = int(held["ask"] if buys else held["bid"])
+        index, reducing = int(order["instrument"]), filled <= reducible
         if context["halted"] != 0:
             _reject(execution, Denial.KILLED)
+        elif not admits(context, self.masks, index, reducing=reducing):
+            _reject(execution, Denial.BREAKER_OPEN)
         elif quoted <= 0:
             _reject(execution, Denial.MD_CROSSED)
         elif reduces and reducible == 0:
@@ -103,7 +116,6 @@ class PaperExecutor:
                 execution["kind"] = ExecutionKind.EXPIRED
             else:
                 execution["kind"] = ExecutionKind.FILL
-                filled = min(quantity, reducible) if reduces else quantity
                 self._fill(execution, filled, price, int(order["stop"]), held, state)
         execution["position"] = held["position"]
         emit("executions", execution)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pipeline.admission import BreakerMasks
 from pipeline.stage import TICK, Stage
 from workers import native
 from workers.native import layouts
@@ -26,6 +27,10 @@ class PaperExecutor(Stage):
     }
     quotes = False
 
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__(config)
+        self.masks = BreakerMasks.of(config)
+
     def cells(self) -> dict[str, tuple[np.dtype[Any], int]]:
         """Return the state: each instrument's quote, position and stop; the last trade's id."""
         return {
@@ -36,5 +41,7 @@ class PaperExecutor(Stage):
     def kernel(self) -> object:
         """Return the native kernel; reference.py says what it does."""
         return native.paper_executor(
-            slippage_bp=self.config["executor"]["slippage_bp"], instruments=self.instruments
+            slippage_bp=self.config["executor"]["slippage_bp"],
+            **self.masks._asdict(),
+            instruments=self.instruments,
         )

@@ -157,8 +157,10 @@ def _take_outcome(own: np.void, outcome: np.void) -> None:
     )
     if is_over:
         own["pending"] = 0
-    # The next signal may enter again. Neither a stop that was hit nor an entry that was refused is
-    # a reason to; an exit that was refused is tried again.
+    # The next signal may enter again. Neither a position that others closed (a stop that was hit,
+    # risk that flattens) nor an entry that was refused is a reason to; an exit that was refused is
+    # tried again.
     is_entry_refused = is_over and is_refusal and outcome["side"] == Side.BUY
-    if own["wanted"] > 0 and (is_entry_refused or kind == OutcomeKind.STOP):
+    is_closed = kind == OutcomeKind.STOP or (kind == OutcomeKind.FILL and outcome["intent_id"] == 0)
+    if own["wanted"] > 0 and (is_entry_refused or is_closed):
         own["wanted"] = 0

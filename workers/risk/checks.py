@@ -9,7 +9,9 @@ that, with all that is under way on its side, does not go beyond it.
 | 101 BAD_FIELD | quantity <= 0, side not 1 or -1, limit or stop < 0, reduce_only not 0 or 1 | too |
 | 102 UNKNOWN_INSTRUMENT | it is not configured | too |
 | 201 KILLED | the halt word is set: then nothing at all is sent, reducing or not | too |
+| 203 MODE_REDUCE_ONLY | all positions are to be closed: flatten | never |
 | 207 REDUCE_ONLY_INCREASES | flagged reduce_only, and not reducing | never |
+| 204 BREAKER_OPEN | a breaker does not let it go on | only if it is the venue's, forced open |
 | 109 INTENT_EXPIRED | now - created > ttl | too |
 | 301 MD_STALE | no quote yet, or now - last word from the link > stale_ms | too |
 | 302 MD_CROSSED | a side is missing, or bid >= ask | too |
@@ -22,9 +24,10 @@ that, with all that is under way on its side, does not go beyond it.
 | 803 STOP_TOO_FAR | side * (reference - stop) > stop_distance_bp of the reference | never |
 | 808 DRAWDOWN | the account has ever been drawdown_bp below its high-water mark | never |
 
-Reference: ask for a buy, bid for a sell. W: the position if this order, and all that is under way
-on its side, fills. Under the halt word not even a flagged reducing order passes: it says that
-nothing may be sent any more, and the executor holds to it as well.
+`pipeline.admission` says which breakers those are. Reference: ask for a buy, bid for a sell. W: the
+position if this order, and all that is under way on its side, fills. Under the halt word not even a
+flagged reducing order passes: it says that nothing may be sent any more, and the executor holds to
+it as well.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.admission import BreakerMasks, admits
 from pipeline.instruments import Instrument
 from pipeline.money import BASIS_POINTS, INT64_MAX, ceil_div, fee_e8, notional_e8
 from pipeline.vocabulary import CHECKS, Denial, Side
@@ -49,6 +53,7 @@ class Facts:
 
     context: np.void
     settings: RiskSettings
+    masks: BreakerMasks
     account: np.void
     instrument: Instrument | None
     held: np.void | None
@@ -103,6 +108,12 @@ def collar(reference: int, side: int) -> int:
     return min(price // BASIS_POINTS, INT64_MAX) if side > 0 else ceil_div(price, BASIS_POINTS)
 
 
+def cost_e8(limit: int, quantity: int, instrument: Instrument) -> int:
+    """Return what a buy costs at most: at its limit, with the fee."""
+    cost = notional_e8(limit, quantity, instrument)
+    return cost + max(0, fee_e8(cost, instrument.taker_fee_e8))
+
+
 def evaluate(intent: np.void, facts: Facts) -> Verdict:
     """Evaluate all checks.
 
@@ -140,7 +151,11 @@ def evaluate(intent: np.void, facts: Facts) -> Verdict:
         limit = collar(reference, side)
 
     checks |= {
+        Denial.MODE_REDUCE_ONLY: context["flatten"] != 0 and not reducing,
         Denial.REDUCE_ONLY_INCREASES: reduce_only == 1 and not reducing,
+        Denial.BREAKER_OPEN: not admits(
+            context, facts.masks, int(intent["instrument"]), reducing=reducing
+        ),
         Denial.MD_STALE: not is_fresh(context, settings.stale_ns),
         Denial.MD_CROSSED: is_crossed(context),
     }
@@ -150,8 +165,7 @@ def evaluate(intent: np.void, facts: Facts) -> Verdict:
     )
     cost = 0
     if buys:
-        cost = notional_e8(limit, quantity, instrument)
-        cost += max(0, fee_e8(cost, instrument.taker_fee_e8))
+        cost = cost_e8(limit, quantity, instrument)
         free = int(account["cash_e8"]) - int(account["reserved_e8"])
         checks[Denial.BUYING_POWER] = free < cost
     if not reducing:

@@ -11,12 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.admission import BreakerMasks, admits
 from pipeline.instruments import Instrument
 from pipeline.money import ceil_div, checked
-from pipeline.records import ORDER, OUTCOME
+from pipeline.records import INTENT, ORDER, OUTCOME
 from pipeline.vocabulary import ExecutionKind, OutcomeKind, Side
 from workers.risk.book import book_fill, revalue
-from workers.risk.checks import Facts, Verdict, evaluate, is_crossed, is_fresh, mask_of
+from workers.risk.checks import (
+    Facts,
+    Verdict,
+    collar,
+    cost_e8,
+    evaluate,
+    is_crossed,
+    is_fresh,
+    mask_of,
+)
 from workers.risk.settings import RiskSettings
 
 Emit = Callable[[str, Any], None]
@@ -41,16 +51,25 @@ class Risk:
     under way count towards the position that the next one would make; and of money, for a buy what
     it costs at its limit with the fee. The reservation shrinks with what is left of the order.
 
+    When all positions are to be closed (`flatten`), a tick closes that of its instrument: whole, at
+    the collar, reduce only, with intent id 0, as it is nobody's intent. It waits while something is
+    under way on that side, the quote is not valid, the halt word is set or the venue forced open;
+    what came to nothing is tried again at the next tick. Money is reserved for a buy, but need not
+    be there: it must not keep us in. No record led to it, so its `received_ns` is the tick's time.
+
     The proceeds of a short are cash, and buying power; what it may owe is bounded by the size of a
     position only.
     """
 
-    def __init__(self, settings: RiskSettings, instruments: Sequence[Instrument]) -> None:
+    def __init__(
+        self, settings: RiskSettings, masks: BreakerMasks, instruments: Sequence[Instrument]
+    ) -> None:
         self.settings = settings
+        self.masks = masks
         self.instruments = instruments
 
     def step(self, context: np.void, event: np.void | None, state: Any, emit: Emit) -> None:
-        """Book an execution, decide about an intent, or take the mark of an instrument.
+        """Book an execution, decide about an intent, or take the mark of an instrument or close it.
 
         Raises:
             IndexError: an execution is of an instrument that is not configured.
@@ -62,7 +81,7 @@ class Risk:
         if account["begun"] == 0:
             self._begin(account)
         if event is None:
-            self._mark(context, account, state)
+            self._look(context, account, state, emit)
         elif context["source"] == EXECUTIONS:
             self._book(context, event, account, state, emit)
         else:
@@ -86,7 +105,7 @@ class Risk:
         instrument = self.instruments[index] if known else None
         verdict = evaluate(
             intent,
-            Facts(context, self.settings, account, instrument, held, cell is not None),
+            Facts(context, self.settings, self.masks, account, instrument, held, cell is not None),
         )
         outcome = _answer(OUTCOME, intent)
         for field in ("intent_id", "side", "strategy", "quantity"):
@@ -226,12 +245,17 @@ class Risk:
                 f"must be opening equity + realised - fees, {expected}"
             )
 
-    # --- marks --------------------------------------------------------------------------------
+    # --- ticks --------------------------------------------------------------------------------
 
-    def _mark(self, context: np.void, account: np.void, state: Any) -> None:
-        """Take the mark; only a valid one moves the high-water mark, and only up."""
+    def _look(self, context: np.void, account: np.void, state: Any, emit: Emit) -> None:
         if not self._is_valid(context):
             return
+        self._mark(context, account, state)
+        if context["flatten"] != 0:
+            self._flatten(context, account, state, emit)
+
+    def _mark(self, context: np.void, account: np.void, state: Any) -> None:
+        """Take a valid mark; nothing else moves the high-water mark, and only up."""
         index = int(context["instrument"])
         held = state.edit("instruments", index)
         if held["bid"] != context["bid"] or held["ask"] != context["ask"]:
@@ -239,6 +263,29 @@ class Risk:
             revalue(account, held, self.instruments[index], self.settings)
         if account["equity_e8"] > account["high_water_e8"]:
             account["high_water_e8"] = account["equity_e8"]
+
+    def _flatten(self, context: np.void, account: np.void, state: Any, emit: Emit) -> None:
+        """Order the closing of a position, unless that is under way or may not be."""
+        index = int(context["instrument"])
+        held = state.edit("instruments", index)
+        position = int(held["position"])
+        side = Side.BUY if position < 0 else Side.SELL
+        under_way = held["reserved_buy" if side == Side.BUY else "reserved_sell"]
+        if position == 0 or under_way != 0 or context["halted"] != 0:
+            return
+        cell = self._find(state, 0)
+        if cell is None or not admits(context, self.masks, index, reducing=True):
+            return
+        intent: np.void = np.zeros(1, INTENT)[0]
+        intent["instrument"] = index
+        intent["received_ns"] = context["now_ns"]
+        intent["side"] = side
+        intent["reduce_only"] = 1
+        intent["quantity"] = quantity = checked("quantity", abs(position))
+        limit = collar(int(context["ask" if side == Side.BUY else "bid"]), side)
+        cost = cost_e8(limit, quantity, self.instruments[index]) if side == Side.BUY else 0
+        verdict = Verdict(frozenset(), limit, cost)
+        emit("orders", self._reserve(intent, verdict, account, held, state.edit("orders", cell)))
 
     def _is_valid(self, context: np.void) -> bool:
         return is_fresh(context, self.settings.stale_ns) and not is_crossed(context)

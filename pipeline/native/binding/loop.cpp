@@ -18,13 +18,15 @@ namespace {
 class PyLoop {
  public:
   PyLoop(nb::object kernel, nb::handle groups, nb::handle group_cells, nb::object cursors,
-         nb::object contexts, nb::object quotes, nb::object words, nb::object run_words,
+         nb::object contexts, nb::object quotes, nb::object breakers, nb::object words,
+         nb::object run_words,
          std::int64_t tick_ns, std::uint64_t tick_steps, std::vector<std::uint64_t> tick_needs,
          nb::object latency, std::size_t through, std::optional<std::size_t> end_to_end,
          std::size_t end_to_end_input, const std::string& sabotage)
       : groups_(named(groups)),
         contexts_(region<shm::ObserverHeader>(contexts)),
         quotes_(quotes.is_none() ? nullptr : region<shm::TableHeader>(quotes)),
+        breakers_(region<shm::BreakersHeader>(breakers)),
         cursors_(region<shm::CellsHeader>(cursors)),
         histograms_(region<shm::HistogramWords>(latency)),
         ticks_{tick_ns, tick_steps, std::move(tick_needs)},
@@ -35,7 +37,8 @@ class PyLoop {
     // In the order of pipeline/topology.py's STAGE_WORDS and RUN_WORDS.
     auto* word = region<shm::PaddedWord>(words);
     auto* run = region<shm::PaddedWord>(run_words);
-    words_ = {&word[0].value, &word[1].value, &word[2].value, &word[3].value, &run[0].value};
+    words_ = {&word[0].value, &word[1].value, &word[2].value, &word[3].value,
+              &run[0].value,  &run[2].value};
     for (const nb::handle cells : group_cells) {
       cells_.push_back(region<shm::CellsHeader>(cells));
       group_owners_.push_back(keep_.back());
@@ -58,8 +61,8 @@ class PyLoop {
   std::tuple<std::uint64_t, std::uint64_t> recover() {
     if (loop_) fail("ArgumentError", "a stage recovers once, before it runs");
     kernel_.emplace(kernel_object_, input_types_, output_types_, groups_, group_owners_);
-    loop_.emplace(*kernel_->kernel, cells_, cursors_, contexts_, inputs_, outputs_, quotes_, words_,
-                  ticks_, latency_, sabotage_);
+    loop_.emplace(*kernel_->kernel, cells_, cursors_, contexts_, inputs_, outputs_, quotes_, breakers_,
+                  words_, ticks_, latency_, sabotage_);
     const std::uint64_t replayed = guarded([this] { return loop_->recover(); });
     return {replayed, loop_->suppressed()};
   }
@@ -119,6 +122,7 @@ class PyLoop {
   std::vector<Loop::Output> outputs_;
   shm::ObserverHeader* contexts_;
   shm::TableHeader* quotes_;
+  shm::BreakersHeader* breakers_;
   shm::CellsHeader* cursors_;
   shm::HistogramWords* histograms_;
   Loop::Words words_;
@@ -136,11 +140,11 @@ class PyLoop {
 void bind_loop(nb::module_& module) {
   nb::class_<PyLoop>(module, "Loop")
       .def(nb::init<nb::object, nb::handle, nb::handle, nb::object, nb::object, nb::object,
-                    nb::object, nb::object, std::int64_t, std::uint64_t,
+                    nb::object, nb::object, nb::object, std::int64_t, std::uint64_t,
                     std::vector<std::uint64_t>, nb::object, std::size_t,
                     std::optional<std::size_t>, std::size_t, const std::string&>(),
            nb::kw_only(), nb::arg("kernel"), nb::arg("groups"), nb::arg("group_cells"),
-           nb::arg("cursors"), nb::arg("contexts"), nb::arg("quotes").none(), nb::arg("words"),
+           nb::arg("cursors"), nb::arg("contexts"), nb::arg("quotes").none(), nb::arg("breakers"), nb::arg("words"),
            nb::arg("run_words"), nb::arg("tick_ns"), nb::arg("tick_steps"), nb::arg("tick_needs"),
            nb::arg("latency"), nb::arg("through"), nb::arg("end_to_end").none(),
            nb::arg("end_to_end_input"), nb::arg("sabotage"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline import topology
+from pipeline.breakers.settings import begin
 from pipeline.cli.run import configure
 from pipeline.stage import Stage
 from shm import Segment
@@ -32,6 +34,8 @@ def segment(name: str, config: Mapping[str, Any]) -> Iterator[Segment]:
     """The segment that a run with this configuration would have."""
     layout = topology.layout(config, config["affinity"])
     with Segment.create(name, layout) as segment:
+        with contextlib.closing(segment.breakers("breakers")) as breakers:
+            begin(breakers, config)
         yield segment
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.records import MARKET, ORDER, Array
-from pipeline.replay import Driver
 from pipeline.vocabulary import Denial, ExecutionKind, MarketKind, Side
-from tests.workers.risk.desk import ENGINES, NOW, config, record_of
+from shm.breaker_types import GlobalState
+from tests.workers.risk.desk import ALL_IS_WELL, ENGINES, NOW, Driver, bits, config, record_of
 from workers.executor import reference
 from workers.executor.stage import PaperExecutor
 
@@ -22,7 +23,7 @@ class Venue:
 
     def __init__(self, engine: str, slippage_bp: int = 0) -> None:
         stage = PaperExecutor(config() | {"executor": {"slippage_bp": slippage_bp}})
-        kernel = reference.PaperExecutor(slippage_bp, stage.instruments)
+        kernel = reference.PaperExecutor(slippage_bp, stage.masks, stage.instruments)
         self.driver = Driver(stage, kernel if engine == "reference" else None)
 
     def tick(self, **fields: int) -> Array | None:
@@ -32,17 +33,20 @@ class Venue:
         assert [ring for ring, _ in answers] in ([], ["executions"])
         return answers[0][1] if answers else None
 
-    def order(self, *, halted: int = 0, **fields: int) -> Array:
+    def order(
+        self, breakers: Mapping[str, int] = ALL_IS_WELL, /, *, halted: int = 0, **fields: int
+    ) -> Array:
         """Send an order, by default to buy 10 lots at 100 or less; return what became of it."""
+        self.driver.breakers = breakers
         usual = {"order_id": 3, "intent_id": 4, "side": Side.BUY, "quantity": 10, "limit": 100}
         record = record_of(ORDER, **usual | fields)
         [(ring, execution)] = self.driver.step("orders", record, now_ns=NOW, halted=halted)
         assert ring == "executions"
         return execution
 
-    def sell(self, **fields: int) -> Array:
+    def sell(self, breakers: Mapping[str, int] = ALL_IS_WELL, /, **fields: int) -> Array:
         """Send an order to sell 10 lots at 1 or more."""
-        return self.order(**{"side": Side.SELL, "limit": 1, **fields})
+        return self.order(breakers, **{"side": Side.SELL, "limit": 1, **fields})
 
     def held(self, instrument: int = 0) -> np.void:
         """What is held of an instrument."""
@@ -158,6 +162,98 @@ def test_what_cannot_be_done_is_rejected_with_its_reason(
     told = ("kind", "reason", "quantity", "price", "fee", "trade_id", "leaves", "order_id")
     assert of(execution, *told) == (ExecutionKind.REJECTED, reason, 0, 0, 0, 0, 0, 3)
     assert venue.driver.state("stage")["last_trade_id"] == [0]
+
+
+AGAINST_NEW_RISK: list[Mapping[str, int]] = [
+    {"global": GlobalState.OPEN},
+    {"global": GlobalState.UNKNOWN},
+    {"global": 4},  # whatever that is
+    {"blocked": bits("feed.sim")},
+    {"blocked": bits("orders.sim")},
+    {"blocked": bits("ta")},
+    {"blocked": bits("ml")},
+]
+AGAINST_ALL: list[Mapping[str, int]] = [
+    {"forced": bits("feed.sim")},
+    {"blocked": bits("orders.sim"), "forced": bits("orders.sim")},
+]
+AGAINST_NOTHING: list[Mapping[str, int]] = [
+    {"global": GlobalState.DEGRADED},
+    {"blocked": bits("feed.far", "orders.far"), "forced": bits("feed.far", "orders.far")},
+    {"blocked": bits("risk", "storage"), "forced": bits("risk", "storage")},  # by way of the global
+]
+
+
+@pytest.mark.parametrize("breakers", [*AGAINST_NEW_RISK, *AGAINST_ALL])
+def test_an_open_breaker_refuses_new_risk_at_the_fill(
+    venue: Venue, breakers: Mapping[str, int]
+) -> None:
+    told = ("kind", "reason", "quantity", "trade_id", "leaves", "position", "order_id")
+    refused = (ExecutionKind.REJECTED, Denial.BREAKER_OPEN, 0, 0, 0)
+    assert of(venue.order(breakers), *told) == (*refused, 0, 3)
+    venue.order(quantity=4)
+    assert of(venue.order(breakers), *told) == (*refused, 4, 3)  # adds
+    assert of(venue.sell(breakers, quantity=5), *told) == (*refused, 4, 3)  # turns
+
+
+@pytest.mark.parametrize("breakers", [{}, *AGAINST_NEW_RISK, *AGAINST_NOTHING])
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_an_open_breaker_lets_an_order_reduce(
+    venue: Venue, side: Side, breakers: Mapping[str, int]
+) -> None:
+    venue.order(side=side, limit=100 if side > 0 else 1)
+    closing = {"side": -side, "limit": 1 if side > 0 else 100}
+    told = ("kind", "quantity", "position")
+    part = venue.order(breakers, **closing, quantity=4)
+    assert of(part, *told) == (ExecutionKind.FILL, 4, side * 6)
+    # What is held is all that it would fill, and so it reduces, whatever it asks for.
+    rest = venue.order(breakers, **closing, quantity=9, reduce_only=1)
+    assert of(rest, *told) == (ExecutionKind.FILL, 6, 0)
+    nothing = venue.order(breakers, **closing, reduce_only=1)
+    assert of(nothing, "reason") == (Denial.REDUCE_ONLY_INCREASES,)
+
+
+@pytest.mark.parametrize("breakers", AGAINST_ALL)
+def test_a_venue_that_was_forced_open_is_sent_nothing(
+    venue: Venue, breakers: Mapping[str, int]
+) -> None:
+    venue.order()
+    for reduce_only in (0, 1):
+        execution = venue.sell(breakers, reduce_only=reduce_only)
+        told = ("kind", "reason", "position")
+        assert of(execution, *told) == (ExecutionKind.REJECTED, Denial.BREAKER_OPEN, 10)
+
+
+@pytest.mark.parametrize("breakers", AGAINST_NOTHING)
+def test_breakers_of_others_refuse_nothing(venue: Venue, breakers: Mapping[str, int]) -> None:
+    assert of(venue.order(breakers), "kind") == (ExecutionKind.FILL,)
+
+
+@pytest.mark.parametrize(("instrument", "reason"), [(0, Denial.NONE), (1, Denial.BREAKER_OPEN)])
+def test_each_instrument_is_held_to_the_breakers_of_its_own_venue(
+    venue: Venue, instrument: int, reason: Denial
+) -> None:
+    venue.tick(instrument=1)
+    execution = venue.order({"blocked": bits("orders.far")}, instrument=instrument)
+    assert of(execution, "reason") == (reason,)
+
+
+def test_the_halt_word_is_named_before_a_breaker_and_a_breaker_before_the_rest(
+    venue: Venue,
+) -> None:
+    breakers = {"global": GlobalState.OPEN}
+    venue.tick(ask=0)
+    assert of(venue.order(breakers, halted=1), "reason") == (Denial.KILLED,)
+    assert of(venue.order(breakers), "reason") == (Denial.BREAKER_OPEN,)
+
+
+@pytest.mark.parametrize("breakers", [*AGAINST_NEW_RISK, *AGAINST_ALL])
+def test_a_stop_is_kept_whatever_the_breakers_say(
+    venue: Venue, breakers: Mapping[str, int]
+) -> None:
+    venue.order(stop=95)
+    venue.driver.breakers = breakers
+    assert of(venue.tick(bid=90, ask=91), "kind", "position") == (ExecutionKind.STOP, 0)
 
 
 def test_the_other_side_of_a_quote_may_be_missing(venue: Venue) -> None:

@@ -29,7 +29,8 @@ class Market:
             return "outcomes", self.answer(index, self.open[index])
         if self.position[index] > 0 and rng.random() < 0.02:
             self.position[index] = 0
-            return "outcomes", outcome(OutcomeKind.STOP, 0, Side.SELL, instrument=index)
+            kind = rng.choice((OutcomeKind.STOP, OutcomeKind.FILL))
+            return "outcomes", outcome(kind, 0, Side.SELL, instrument=index)
         slow = rng.uniform(1e3, 1e7)
         fast = slow + rng.choice((-1, 0, 1)) * rng.uniform(0, 5)
         row = means(fast, slow, rng.randint(1, 10**8), rng.expovariate(1e-3), index)

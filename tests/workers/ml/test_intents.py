@@ -213,12 +213,14 @@ def test_an_exit_that_was_refused_is_tried_again(engine: str, kind: OutcomeKind)
         hear(driver, outcome(kind, int(intent["intent_id"][0]), Side.SELL))
 
 
-def test_a_position_that_its_stop_has_ended_is_not_opened_again_before_a_signal(
-    engine: str,
+@pytest.mark.parametrize("kind", [OutcomeKind.STOP, OutcomeKind.FILL])
+def test_a_position_that_others_have_ended_is_not_opened_again_before_a_signal(
+    engine: str, kind: OutcomeKind
 ) -> None:
+    # A fill of no intent is one of risk's own: it flattens.
     driver = drive(engine)
     hold(driver)
-    hear(driver, outcome(OutcomeKind.STOP, 0, Side.SELL, position=0))
+    hear(driver, outcome(kind, 0, Side.SELL, position=0))
     assert driver.state("instruments")["position"] == 0
     assert see(driver, above()) is None
     assert see(driver, below()) is None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from pipeline import replay
 from pipeline.instruments import E8
 from pipeline.records import EXECUTION, INTENT, QUOTE, Array
-from pipeline.replay import Driver
+from pipeline.topology import components
 from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, Side
+from shm.breaker_types import GlobalState
 from workers.risk import reference
 from workers.risk.stage import Risk
 
@@ -20,11 +24,11 @@ TTL = 10**9
 STALE_MS = 3000
 
 # The first is easy to reckon with: a tick is 1, and so is a lot. The second rounds at every turn: a
-# tick of a lot is worth a tenth of the smallest money.
+# tick of a lot is worth a tenth of the smallest money. Each has a venue of its own.
 INSTRUMENTS = [
     {
         "symbol": symbol,
-        "venue": "sim",
+        "venue": venue,
         "base": symbol[:3],
         "quote": "USDT",
         "tick": tick,
@@ -33,9 +37,9 @@ INSTRUMENTS = [
         "maker_fee": "0",
         "taker_fee": fee,
     }
-    for symbol, tick, lot, least, fee in (
-        ("ONEUSDT", "1", "1", "100", "0.001"),
-        ("ODDUSDT", "0.00001", "0.0001", "0.0000001", "0.00075"),
+    for symbol, venue, tick, lot, least, fee in (
+        ("ONEUSDT", "sim", "1", "1", "100", "0.001"),
+        ("ODDUSDT", "far", "0.00001", "0.0001", "0.0000001", "0.00075"),
     )
 ]
 
@@ -55,6 +59,31 @@ def config(equity: str = "100000", **risk: int) -> dict[str, Any]:
         "risk": limits | risk,
         "executor": {"slippage_bp": 0},
     }
+
+
+COMPONENTS = components(config())
+
+
+def bits(*names: str) -> int:
+    """Those of components in a context."""
+    return sum(1 << COMPONENTS.index(name) for name in names)
+
+
+ALL_IS_WELL: Mapping[str, int] = MappingProxyType({"global": GlobalState.CLOSED})
+
+
+class Driver(replay.Driver):
+    """A driver whose contexts say of the breakers what it is told; by default that all is well."""
+
+    breakers = ALL_IS_WELL
+
+    def run(
+        self, contexts: Array, inputs: Mapping[str, Array], first: Mapping[str, int] | None = None
+    ) -> dict[str, Array]:
+        """Run one step per context."""
+        for field, value in {**ALL_IS_WELL, **self.breakers}.items():
+            contexts[field] = value
+        return super().run(contexts, inputs, first)
 
 
 def quote(bid: int = 99, ask: int = 100, *, link_ns: int = NOW, received_ns: int = NOW) -> Array:
@@ -89,13 +118,20 @@ class Desk:
 
     def __init__(self, engine: str, equity: str = "100000", **risk: int) -> None:
         self.stage = Risk(config(equity, **risk))
-        kernel = reference.Risk(self.stage.settings, self.stage.instruments)
+        stage = self.stage
+        kernel = reference.Risk(stage.settings, stage.masks, stage.instruments)
         self.driver = Driver(self.stage, kernel if engine == "reference" else None)
 
     def ask(
-        self, *, halted: int = 0, market: Array | None = None, **fields: Any
+        self,
+        *,
+        halted: int = 0,
+        market: Array | None = None,
+        breakers: Mapping[str, int] = ALL_IS_WELL,
+        **fields: Any,
     ) -> tuple[Array | None, Array]:
         """Send an intent, by default a sound one for 10 lots; return (order, outcome)."""
+        self.driver.breakers = breakers
         sound = {
             "intent_id": 7,
             "side": Side.BUY,
@@ -138,8 +174,30 @@ class Desk:
 
     def tick(self, market: Array, instrument: int = 0) -> None:
         """Let risk look at the market."""
+        self.driver.breakers = ALL_IS_WELL
         answers = self.driver.step("tick", None, now_ns=NOW, quote=market, instrument=instrument)
         assert answers == []
+
+    def flatten(
+        self,
+        market: Array | None = None,
+        instrument: int = 0,
+        *,
+        halted: int = 0,
+        breakers: Mapping[str, int] = ALL_IS_WELL,
+    ) -> Array | None:
+        """Let risk look at the market while all positions are to be closed; return its order."""
+        self.driver.breakers = {"flatten": 1, **breakers}
+        answers = self.driver.step(
+            "tick",
+            None,
+            now_ns=NOW,
+            halted=halted,
+            quote=quote() if market is None else market,
+            instrument=instrument,
+        )
+        assert [ring for ring, _ in answers] in ([], ["orders"])
+        return answers[0][1] if answers else None
 
     @property
     def account(self) -> np.void:

@@ -7,16 +7,16 @@ and what is executed is booked; strange intents and executions of nobody's order
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.records import EXECUTION, INTENT, MARKET, Array
-from pipeline.replay import Driver
 from pipeline.vocabulary import CHECKS, ExecutionKind, MarketKind
-from tests.workers.risk.desk import NOW, TTL, config, quote, record_of
+from shm.breaker_types import GlobalState
+from tests.workers.risk.desk import COMPONENTS, NOW, TTL, Driver, config, quote, record_of
 from workers.executor import reference as executor_reference
 from workers.executor.stage import PaperExecutor
 from workers.risk import reference
@@ -34,7 +34,10 @@ class Pair:
         self.native, self.reference = Driver(stage), Driver(stage, other)
         self.groups = tuple(stage.cells())
 
-    def step(self, *args: Any, **kwargs: Any) -> list[tuple[str, Array]]:
+    def step(
+        self, *args: Any, breakers: Mapping[str, int], **kwargs: Any
+    ) -> list[tuple[str, Array]]:
+        self.native.breakers = self.reference.breakers = breakers
         answers = self.native.step(*args, **kwargs)
         others = self.reference.step(*args, **kwargs)
         assert [(ring, record.tobytes()) for ring, record in answers] == [
@@ -53,12 +56,17 @@ class History:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         risk, executor = Risk(CONFIG), PaperExecutor(CONFIG)
-        self.risk = Pair(risk, reference.Risk(risk.settings, risk.instruments))
-        self.executor = Pair(executor, executor_reference.PaperExecutor(7, executor.instruments))
+        self.risk = Pair(risk, reference.Risk(risk.settings, risk.masks, risk.instruments))
+        self.executor = Pair(
+            executor, executor_reference.PaperExecutor(7, executor.masks, executor.instruments)
+        )
         self.now = NOW
         self.bids = [100, 100_000]
         self.failed = 0
         self.kinds: set[int] = set()
+        self.reasons: set[int] = set()
+        self.flattened = 0
+        self.are_closed = False  # all breakers, from now on
         self.orders: list[Array] = []
 
     def quote(self, instrument: int) -> Array:
@@ -69,6 +77,19 @@ class History:
             link_ns=self.now - self.random.choice([0] * 10 + [3 * 10**9, 3 * 10**9 + 1]),
             received_ns=self.now * self.random.choice([0] + [1] * 20),
         )
+
+    def breakers(self) -> dict[str, int]:
+        """What the context of a step says of them: nothing for a while, then anything."""
+        if self.are_closed or self.random.random() < 0.6:
+            return {}
+        choose = self.random.choice
+        some = [0, 0, *(1 << bit for bit in range(len(COMPONENTS))), 1 << 63, 2**64 - 1]
+        return {
+            "global": choose([*GlobalState, *[GlobalState.CLOSED] * 8, 4, 2**64 - 1]),
+            "blocked": choose(some) | choose(some),
+            "forced": choose([0, 0, choose(some)]),
+            "flatten": choose([0, 0, 1]),
+        }
 
     def move(self) -> None:
         """The market moves; the executor hears of it, risk looks at it."""
@@ -84,9 +105,21 @@ class History:
             venue_ns=self.now - 5,
             received_ns=self.now - 1,
         )
-        self.book(self.executor.step("ticks", tick, now_ns=self.now))
-        self.risk.step("tick", None, now_ns=self.now, quote=self.quote(index), instrument=index)
-        self.executor.step("tick", None, now_ns=self.now)
+        self.book(
+            self.executor.step("ticks", tick, now_ns=self.now, breakers=self.breakers()),
+        )
+        closing = self.risk.step(
+            "tick",
+            None,
+            now_ns=self.now,
+            halted=int(self.random.random() < 0.03),
+            quote=self.quote(index),
+            instrument=index,
+            breakers=self.breakers(),
+        )
+        self.flattened += len(closing)
+        self.orders += [order for _, order in closing]
+        self.executor.step("tick", None, now_ns=self.now, breakers=self.breakers())
 
     def ask(self) -> None:
         """The strategy wants something, sane or not; an order may wait for its execution."""
@@ -122,6 +155,7 @@ class History:
             now_ns=self.now,
             halted=int(self.random.random() < 0.03),
             quote=market,
+            breakers=self.breakers(),
         )
         self.failed |= int(answers[-1][1]["failed"][0])
         self.orders += [record for ring, record in answers if ring == "orders"]
@@ -131,7 +165,11 @@ class History:
         if self.orders:
             halted = int(self.random.random() < 0.05)
             order = self.orders.pop(0)
-            self.book(self.executor.step("orders", order, now_ns=self.now, halted=halted))
+            answers = self.executor.step(
+                "orders", order, now_ns=self.now, halted=halted, breakers=self.breakers()
+            )
+            self.reasons.add(int(answers[0][1]["reason"][0]))
+            self.book(answers)
 
     def surprise(self) -> None:
         """An execution that nobody asked for: the executor's position is no longer risk's."""
@@ -146,7 +184,7 @@ class History:
             price=choose([1, 99, 100, 12345]),
             leaves=choose([0, 1, 2, -1, 2**63 - 1]),
             fee=choose([0, 1, -1, 10**6]),
-            reason=choose([0, 201, 302, 207, 999]),
+            reason=choose([0, 201, 204, 302, 207, 999]),
         )
         self.book([("executions", execution)])
 
@@ -154,7 +192,13 @@ class History:
         for _, execution in answers:
             self.kinds.add(int(execution["kind"][0]))
             market = self.quote(int(execution["instrument"][0]))
-            self.risk.step("executions", execution, now_ns=self.now, quote=market)
+            self.risk.step(
+                "executions",
+                execution,
+                now_ns=self.now,
+                quote=market,
+                breakers=self.breakers(),
+            )
 
 
 ACTS = (History.move, History.ask, History.ask, History.execute)
@@ -174,18 +218,25 @@ def run(seed: int, acts: Sequence[Callable[[History], None]]) -> History:
 
 
 def test_both_agree_over_everything_that_can_happen() -> None:
-    failed, kinds = 0, set()
+    failed, flattened = 0, 0
+    kinds: set[int] = set()
+    reasons: set[int] = set()
     for seed in range(3):
         history = run(seed, [*ACTS, History.surprise])
         failed |= history.failed
+        flattened += history.flattened
         kinds |= history.kinds
+        reasons |= history.reasons
     assert failed == (1 << len(CHECKS)) - 1  # each check has refused something
     assert kinds == set(ExecutionKind)
+    assert reasons == {0, 201, 204, 207, 302}
+    assert flattened > 20
 
 
 @pytest.mark.parametrize("seed", [11, 12])
 def test_risk_and_the_executor_hold_the_same_and_nothing_stays_reserved(seed: int) -> None:
     history = run(seed, ACTS)
+    history.are_closed = True
     while history.orders:
         history.execute()
     booked = history.risk.native.state("instruments")

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, OutcomeKind, Side
-from tests.workers.risk.desk import NOW, STALE_MS, TTL, Desk, codes, e8, quote
+from shm.breaker_types import GlobalState
+from tests.workers.risk.desk import NOW, STALE_MS, TTL, Desk, bits, codes, e8, quote
 
+OTHERS = bits("feed.far", "orders.far", "risk", "storage")
 OLDEST = NOW - STALE_MS * 1_000_000
 
 # (what is asked, the checks that must fail, all of them)
@@ -28,6 +30,25 @@ LIMITS: list[tuple[Mapping[str, Any], set[Denial]]] = [
     ({"reduce_only": 1}, {Denial.REDUCE_ONLY_INCREASES}),
     ({"instrument": 2}, {Denial.UNKNOWN_INSTRUMENT}),
     ({"halted": 1}, {Denial.KILLED}),
+    ({"breakers": {"flatten": 1}}, {Denial.MODE_REDUCE_ONLY}),
+    ({"breakers": {"global": GlobalState.DEGRADED}}, set()),
+    ({"breakers": {"global": GlobalState.OPEN}}, {Denial.BREAKER_OPEN}),
+    ({"breakers": {"global": GlobalState.UNKNOWN}}, {Denial.BREAKER_OPEN}),
+    ({"breakers": {"global": 4}}, {Denial.BREAKER_OPEN}),  # whatever that is
+    ({"breakers": {"global": 2**32 + 1}}, {Denial.BREAKER_OPEN}),
+    *(
+        ({"breakers": {"blocked": bits(name)}}, {Denial.BREAKER_OPEN})
+        for name in ("feed.sim", "orders.sim", "ta", "ml")
+    ),
+    ({"breakers": {"forced": bits("feed.sim")}}, {Denial.BREAKER_OPEN}),
+    ({"breakers": {"forced": bits("orders.sim")}}, {Denial.BREAKER_OPEN}),
+    # Of others: another venue's, and those that matter by way of the global state.
+    ({"breakers": {"blocked": OTHERS}}, set()),
+    ({"breakers": {"blocked": OTHERS, "forced": OTHERS}}, set()),
+    (
+        {"breakers": {"flatten": 1, "global": GlobalState.OPEN}, "reduce_only": 1},
+        {Denial.MODE_REDUCE_ONLY, Denial.REDUCE_ONLY_INCREASES, Denial.BREAKER_OPEN},
+    ),
     ({"created_ns": NOW - TTL + 1}, set()),
     ({"created_ns": NOW - TTL}, set()),
     ({"created_ns": NOW - TTL - 1}, {Denial.INTENT_EXPIRED}),
@@ -213,6 +234,8 @@ REFUSED_ALL_THE_SAME: list[tuple[Mapping[str, Any], Denial]] = [
     ({"created_ns": 0}, Denial.INTENT_EXPIRED),
     ({"market": quote(link_ns=0)}, Denial.MD_STALE),
     ({"market": quote(0, 100)}, Denial.MD_CROSSED),
+    ({"breakers": {"forced": bits("feed.sim")}}, Denial.BREAKER_OPEN),
+    ({"breakers": {"forced": bits("orders.sim")}}, Denial.BREAKER_OPEN),
 ]
 
 
@@ -223,6 +246,43 @@ def test_a_reducing_order_is_held_to_the_rest(
     desk.execute(quantity=10)
     _, outcome = desk.ask(**{"side": Side.SELL, "reduce_only": 1, "stop": 0, **asked})
     assert codes(outcome) == {failing}
+
+
+@pytest.mark.parametrize(
+    "breakers",
+    [
+        {"flatten": 1},
+        {"global": GlobalState.OPEN},
+        {"global": GlobalState.UNKNOWN},
+        {"blocked": bits("feed.sim", "orders.sim", "ta", "ml")},
+        {"forced": bits("ta", "ml") | OTHERS, "blocked": bits("ta", "ml") | OTHERS},
+    ],
+)
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_a_reducing_order_passes_open_breakers(
+    desk: Desk, side: Side, breakers: Mapping[str, int]
+) -> None:
+    desk.execute(side=-side, quantity=10)
+    reduce: dict[str, Any] = {"side": side, "stop": 0, "breakers": breakers}
+    desk.approve(**reduce, quantity=4)
+    desk.approve(**reduce, quantity=6, reduce_only=1)
+    _, outcome = desk.ask(**reduce, quantity=1)  # beyond what is held: new risk
+    assert codes(outcome) & {Denial.BREAKER_OPEN, Denial.MODE_REDUCE_ONLY}
+
+
+def test_each_instrument_is_held_to_the_breakers_of_its_own_venue(desk: Desk) -> None:
+    breakers = {"blocked": bits("orders.far"), "forced": bits("orders.far")}
+    desk.approve(breakers=breakers)
+    _, outcome = desk.ask(instrument=1, breakers=breakers)
+    assert codes(outcome) == {Denial.BREAKER_OPEN}
+
+
+@pytest.mark.parametrize("asked", [{"quantity": 0}, {"instrument": 2}])
+def test_what_is_no_sound_intent_is_not_held_to_the_breakers_too(
+    desk: Desk, asked: Mapping[str, Any]
+) -> None:
+    _, outcome = desk.ask(**asked, breakers={"flatten": 1, "global": GlobalState.OPEN})
+    assert len(codes(outcome)) == 1
 
 
 def test_covering_a_short_needs_the_money(kind: str) -> None:

@@ -2,6 +2,7 @@
 // protective stops that a venue would hold. workers/executor/reference.py is the same in Python.
 #pragma once
 
+#include "../../../pipeline/native/admission.hpp"
 #include "../../../pipeline/native/kernel.hpp"
 #include "../../../pipeline/native/money.hpp"
 #include "../../../pipeline/native/vocabulary.hpp"
@@ -15,8 +16,11 @@ class PaperExecutor final : public Kernel {
   enum Input : std::uint32_t { kTicksIn, kOrdersIn };
   enum Output : std::size_t { kExecutionsOut };
 
-  PaperExecutor(const ExecutorSettings& settings, std::vector<Instrument> instruments)
-      : settings_(settings), instruments_(std::move(instruments)) {}
+  PaperExecutor(const ExecutorSettings& settings, Admission admission,
+                std::vector<Instrument> instruments)
+      : settings_(settings),
+        admission_(std::move(admission)),
+        instruments_(std::move(instruments)) {}
 
   void step(const Context& context, const void* input, State& state, Emit& emit) override {
     if (context.source == kTicksIn)
@@ -66,8 +70,11 @@ class PaperExecutor final : public Kernel {
         buys ? std::max<std::int64_t>(0, -held.position) : std::max<std::int64_t>(0, held.position);
     const std::int64_t quoted = buys ? held.ask : held.bid;
     const bool reduces = order.reduce_only != 0;
+    const std::int64_t quantity = reduces ? std::min(order.quantity, reducible) : order.quantity;
     if (context.halted != 0) {
       reject(execution, Denial::kKilled);
+    } else if (!admission_.admits(context, order.header.instrument, quantity <= reducible)) {
+      reject(execution, Denial::kBreakerOpen);
     } else if (quoted <= 0) {
       reject(execution, Denial::kMarketCrossed);
     } else if (reduces && reducible == 0) {
@@ -78,8 +85,7 @@ class PaperExecutor final : public Kernel {
         execution.kind = ExecutionKind::kExpired;  // immediate or cancel
       } else {
         execution.kind = ExecutionKind::kFill;
-        fill(execution, reduces ? std::min(order.quantity, reducible) : order.quantity, price,
-             order.stop, held, state);
+        fill(execution, quantity, price, order.stop, held, state);
       }
     }
     execution.position = held.position;
@@ -142,6 +148,7 @@ class PaperExecutor final : public Kernel {
   }
 
   const ExecutorSettings settings_;
+  const Admission admission_;
   const std::vector<Instrument> instruments_;
 };
 

@@ -74,10 +74,13 @@ class MachineLearning final : public Kernel {
     const bool is_over =
         outcome.intent_id == own.pending && (is_refusal || (is_fill && outcome.leaves == 0));
     if (is_over) own.pending = 0;
-    // The next signal may enter again. Neither a stop that was hit nor an entry that was refused is
-    // a reason to; an exit that was refused is tried again.
+    // The next signal may enter again. Neither a position that others closed (a stop that was hit,
+    // risk that flattens) nor an entry that was refused is a reason to; an exit that was refused is
+    // tried again.
     const bool is_entry_refused = is_over && is_refusal && outcome.side == Side::kBuy;
-    if (own.wanted > 0 && (is_entry_refused || outcome.kind == OutcomeKind::kStop)) own.wanted = 0;
+    const bool is_closed =
+        outcome.kind == OutcomeKind::kStop || (is_fill && outcome.intent_id == 0);
+    if (own.wanted > 0 && (is_entry_refused || is_closed)) own.wanted = 0;
   }
 
   void take_row(const Context& context, const Features& row, State& state, Emit& emit) const {

@@ -6,6 +6,7 @@
 #include <bit>
 #include <limits>
 
+#include "../../../pipeline/native/admission.hpp"
 #include "../../../pipeline/native/money.hpp"
 #include "../../../pipeline/native/vocabulary.hpp"
 #include "state.hpp"
@@ -32,11 +33,17 @@ constexpr std::int64_t collar(std::int64_t reference, std::int64_t side) {
                                                   std::numeric_limits<std::int64_t>::max()));
 }
 
+/// What a buy costs at most: at its limit, with the fee.
+constexpr Wide cost_e8(std::int64_t limit, std::int64_t quantity, const Instrument& instrument) {
+  const Wide cost = notional_e8(limit, quantity, instrument);
+  return cost + std::max<Wide>(0, fee_e8(cost, instrument.taker_fee_e8));
+}
+
 /// What the checks found, and what the order would be.
 struct Verdict {
   std::uint64_t failed = 0;  // a bit a check
   std::int64_t limit = 0;
-  Wide cost = 0;             // money that a buy needs at most: at its limit, with the fee
+  Wide cost = 0;             // of a buy
 
   void fail_if(Denial code, bool failing) {
     if (failing) failed |= bit_of(code);
@@ -49,6 +56,7 @@ struct Verdict {
 struct Facts {
   const Context& context;
   const RiskSettings& settings;
+  const Admission& admission;
   const RiskAccount& account;
   const Instrument* instrument;
   const RiskInstrument* held;
@@ -63,7 +71,7 @@ inline bool is_well_formed(const Intent& intent) {
 /// Evaluates all checks. With a bad field or an unknown instrument only what needs neither is
 /// checked; without a reference price, only what needs none.
 inline Verdict evaluate(const Intent& intent, const Facts& facts) {
-  const auto& [context, settings, account, instrument, held, has_free_cell] = facts;
+  const auto& [context, settings, admission, account, instrument, held, has_free_cell] = facts;
   const Quote& quote = context.quote;
   Verdict verdict;
   verdict.fail_if(Denial::kBadField, !is_well_formed(intent));
@@ -83,14 +91,16 @@ inline Verdict evaluate(const Intent& intent, const Facts& facts) {
   const bool priced = reference > 0;
   verdict.limit = intent.limit != 0 ? intent.limit : priced ? collar(reference, side) : 0;
 
+  verdict.fail_if(Denial::kModeReduceOnly, context.flatten != 0 && !reducing);
   verdict.fail_if(Denial::kReduceOnlyIncreases, intent.reduce_only == 1 && !reducing);
+  verdict.fail_if(Denial::kBreakerOpen,
+                  !admission.admits(context, intent.header.instrument, reducing));
   verdict.fail_if(Denial::kMarketStale, !is_fresh(quote, context.now_ns, settings.stale_ns));
   verdict.fail_if(Denial::kMarketCrossed, is_crossed(quote));
   verdict.fail_if(Denial::kOpenOrders,
                   !has_free_cell || (!reducing && account.open_orders >= settings.open_orders));
   if (buys) {
-    const Wide cost = notional_e8(verdict.limit, intent.quantity, *instrument);
-    verdict.cost = cost + std::max<Wide>(0, fee_e8(cost, instrument->taker_fee_e8));
+    verdict.cost = cost_e8(verdict.limit, intent.quantity, *instrument);
     verdict.fail_if(Denial::kBuyingPower,
                     Wide{account.cash_e8} - account.reserved_e8 < verdict.cost);
   }

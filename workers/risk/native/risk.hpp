@@ -1,5 +1,6 @@
-// Risk: intents in, orders and outcomes out; executions are booked; marks are taken on ticks.
-// workers/risk/reference.py is the same in slow, obvious Python.
+// Risk: intents in, orders and outcomes out; executions are booked; on ticks marks are taken, and
+// positions closed if all of them are to be. workers/risk/reference.py is the same in slow, obvious
+// Python.
 #pragma once
 
 #include <limits>
@@ -16,8 +17,10 @@ class Risk final : public Kernel {
   enum Input : std::uint32_t { kExecutionsIn, kIntentsIn };
   enum Output : std::size_t { kOrdersOut, kOutcomesOut };
 
-  Risk(const RiskSettings& settings, std::vector<Instrument> instruments)
-      : settings_(settings), instruments_(std::move(instruments)) {}
+  Risk(const RiskSettings& settings, Admission admission, std::vector<Instrument> instruments)
+      : settings_(settings),
+        admission_(std::move(admission)),
+        instruments_(std::move(instruments)) {}
 
   void step(const Context& context, const void* input, State& state, Emit& emit) override {
     if (state.read<RiskAccount>(kAccount, 0).begun == 0) begin(state);
@@ -26,7 +29,7 @@ class Risk final : public Kernel {
     else if (context.source == kIntentsIn)
       decide(context, *static_cast<const Intent*>(input), state, emit);
     else
-      mark(context, state);
+      look(context, state, emit);
   }
 
  private:
@@ -55,7 +58,7 @@ class Risk final : public Kernel {
     const std::uint64_t cell = find(state, 0);
     auto& account = state.edit<RiskAccount>(kAccount, 0);
     const Verdict verdict = evaluate(
-        intent, {context, settings_, account, known ? &instruments_[index] : nullptr,
+        intent, {context, settings_, admission_, account, known ? &instruments_[index] : nullptr,
                  known ? &state.read<RiskInstrument>(kInstruments, index) : nullptr,
                  cell != kNoCell});
 
@@ -229,11 +232,16 @@ class Risk final : public Kernel {
                              ", must be opening equity + realised - fees, " + to_text(should));
   }
 
-  // --- marks ----------------------------------------------------------------------------------
+  // --- ticks ----------------------------------------------------------------------------------
+
+  void look(const Context& context, State& state, Emit& emit) const {
+    if (!is_valid(context)) return;
+    mark(context, state);
+    if (context.flatten != 0) flatten(context, state, emit);
+  }
 
   void mark(const Context& context, State& state) const {
     const std::uint32_t index = context.instrument;
-    if (!is_valid(context)) return;
     const auto& before = state.read<RiskInstrument>(kInstruments, index);
     if (before.bid != context.quote.bid || before.ask != context.quote.ask) {
       auto& held = state.edit<RiskInstrument>(kInstruments, index);
@@ -245,6 +253,30 @@ class Risk final : public Kernel {
       const std::int64_t equity = account.equity_e8;
       state.edit<RiskAccount>(kAccount, 0).high_water_e8 = equity;
     }
+  }
+
+  /// Closes a position whole, by an order that is nobody's intent. If nothing comes of it, the next
+  /// tick tries again. Money is reserved, but need not be there: it must not keep us in.
+  void flatten(const Context& context, State& state, Emit& emit) const {
+    const std::uint32_t index = context.instrument;
+    const auto& held = state.read<RiskInstrument>(kInstruments, index);
+    const bool buys = held.position < 0;
+    if (held.position == 0 || (buys ? held.reserved_buy : held.reserved_sell) != 0) return;
+    if (context.halted != 0 || !admission_.admits(context, index, true)) return;
+    const std::uint64_t cell = find(state, 0);
+    if (cell == kNoCell) return;
+
+    Intent intent{};
+    intent.header.instrument = index;
+    intent.header.received_ns = context.now_ns;  // no record led to it: its way begins here
+    intent.side = buys ? Side::kBuy : Side::kSell;
+    intent.reduce_only = 1;
+    intent.quantity = checked("quantity", buys ? -Wide{held.position} : Wide{held.position});
+    Verdict verdict;
+    verdict.limit = buys ? collar(context.quote.ask, 1) : collar(context.quote.bid, -1);
+    if (buys) verdict.cost = cost_e8(verdict.limit, intent.quantity, instruments_[index]);
+    Order order = reserve(intent, verdict, cell, state, state.edit<RiskAccount>(kAccount, 0));
+    emit(kOrdersOut, order);
   }
 
   bool is_valid(const Context& context) const {
@@ -259,6 +291,7 @@ class Risk final : public Kernel {
   }
 
   const RiskSettings settings_;
+  const Admission admission_;
   const std::vector<Instrument> instruments_;
 };
 

@@ -1,0 +1,414 @@
+"""The supervisor's part in the breakers, look by look, with a clock that the test turns."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipeline import topology
+from pipeline.breakers.subscribers import Event
+from pipeline.breakers.watch import BreakerWatch
+from shm import Breaker, Breakers, EventKind, GlobalState, State
+from shm.host import process_start
+from tests.pipeline.breakers.cast import MS, SECOND, Cast
+
+LOOK = 50 * MS
+UNTIL_RESUMED = "new risk is refused and positions are closed until `bot4 breaker resume`"
+
+
+class Stand:
+    """A watch, and all that it has said and done."""
+
+    def __init__(self, cast: Cast) -> None:
+        self.cast = cast
+        self.said: list[str] = []
+        self.events: list[Event] = []
+        self.halts: list[str] = []
+        self.lag = 0
+        self.resume()
+
+    def resume(self) -> None:
+        """Have another watch go on with what there is."""
+        self.group: Breakers = self.cast.segment.breakers("breakers")
+        self.watch = BreakerWatch(
+            self.group,
+            self.cast.segment,
+            self.cast.config,
+            self.cast.stages,
+            self.said.append,
+            self.halts.append,
+            now_ns=self.cast.now,
+            publish=self.events.append,
+            lag_ns=lambda now_ns: self.lag,
+        )
+
+    def run(
+        self, duration: int = LOOK, silent: tuple[str, ...] = (), *, judge: bool = True
+    ) -> None:
+        """Look all the time; all are alive but the `silent` ones."""
+        for _ in range(duration // LOOK):
+            self.cast.now += LOOK
+            self.cast.beat(*silent)
+            if "feed" not in silent:
+                self.cast.hear()
+            self.watch.tick(self.cast.now, judge=judge)
+
+    def breaker(self, name: str) -> Breaker:
+        return self.group.breaker(name)
+
+    def states(self) -> dict[str, State]:
+        return {name: self.group.breaker(name).state for name in self.group.names}
+
+    def word(self, word: str) -> int:
+        return self.cast.segment.words("run").load(word)
+
+
+NewStand = Callable[..., Stand]
+
+
+@pytest.fixture
+def new_stand(cast: Cast) -> NewStand:
+    """Make a stand whose breakers are configured like this: ta={...}, on_open=..."""
+
+    def new(**changes: Any) -> Stand:
+        table = cast.config["breakers"]
+        table["jitter_bp"] = 0
+        for key, value in changes.items():
+            table[key] = {**table[key], **value} if isinstance(value, dict) else value
+        stand = Stand(cast)
+        cast.begin()
+        stand.run()
+        return stand
+
+    return new
+
+
+# The beginning
+
+
+def test_at_the_beginning_all_are_closed_and_nothing_is_said(cast: Cast) -> None:
+    stand = Stand(cast)
+    assert set(stand.states().values()) == {State.CLOSED}
+    assert stand.group.state(cast.now) == GlobalState.CLOSED
+    assert stand.said == []
+    kinds = [EventKind(int(event["kind"])) for event in stand.events]
+    assert kinds.count(EventKind.TRANSITION) == len(stand.group.names)
+
+
+def test_who_has_not_begun_is_neither_well_nor_sick(cast: Cast) -> None:
+    stand = Stand(cast)
+    for _ in range(100):
+        cast.now += LOOK
+        stand.watch.tick(cast.now)
+    assert set(stand.states().values()) == {State.CLOSED}
+    assert all(not any(stand.breaker(name).totals().values()) for name in stand.group.names)
+
+
+def test_each_look_is_a_call_to_all_but_the_storage(new_stand: NewStand) -> None:
+    stand = new_stand()
+    stand.run(SECOND)
+    calls = {name: stand.breaker(name).counts(stand.cast.now).calls for name in stand.group.names}
+    assert calls == dict.fromkeys(stand.group.names, 21) | {"storage": 0}
+
+
+# What is sick
+
+
+def test_a_feed_that_is_silent_opens_its_breaker_and_the_global_one(new_stand: NewStand) -> None:
+    stand = new_stand()
+    cast = stand.cast
+    for _ in range(64):
+        cast.now += LOOK
+        cast.beat()
+        stand.watch.tick(cast.now)
+    assert stand.said == []
+    cast.now += LOOK
+    cast.beat()
+    stand.watch.tick(cast.now)
+    assert stand.states()["feed.sim"] == State.OPEN
+    what = "age of the last message 3250 ms > 3000 ms"
+    assert stand.said == [
+        f"breaker feed.sim: closed -> open: {what} (5 consecutive failures)",
+        f"global breaker: closed -> open: feed.sim is open ({what}); new risk is refused",
+    ]
+    assert (stand.word("flatten"), stand.halts) == (0, [])
+
+
+def test_what_is_well_again_is_closed_after_its_probes(new_stand: NewStand) -> None:
+    stand = new_stand()
+    stand.run(1750 * MS, silent=("risk",))
+    assert stand.states()["risk"] == State.OPEN
+    assert stand.group.state(stand.cast.now) == GlobalState.OPEN
+    stand.said.clear()
+    stand.run(29 * SECOND)
+    assert stand.said == []
+    stand.run(2 * SECOND)
+    assert stand.states()["risk"] == State.CLOSED
+    assert stand.said == [
+        "breaker risk: open -> half_open: the cooldown is over, probes are let through",
+        "global breaker: open -> degraded: no breaker is open",
+        "breaker risk: half_open -> closed: its probes succeeded",
+    ]
+    assert stand.group.state(stand.cast.now) == GlobalState.CLOSED
+
+
+def test_probes_that_fail_say_why(new_stand: NewStand) -> None:
+    stand = new_stand()
+    stand.run(1750 * MS, silent=("ml",))
+    stand.said.clear()
+    stand.run(31 * SECOND, silent=("ml",))
+    assert stand.said[0].startswith("breaker ml: open -> half_open: ")
+    assert stand.said[1].startswith("breaker ml: half_open -> open: age of the last heartbeat ")
+    assert stand.said[1].endswith(" ms > 1500 ms (its probes failed)")
+    assert stand.breaker("ml").attempt == 1
+
+
+def test_what_is_not_critical_leaves_the_global_one_degraded(new_stand: NewStand) -> None:
+    stand = new_stand()
+    stand.run(1750 * MS, silent=("ta",))
+    assert stand.group.state(stand.cast.now) == GlobalState.DEGRADED
+    assert len(stand.said) == 1
+
+
+def test_as_many_as_half_open_the_global_one(new_stand: NewStand) -> None:
+    off = {"critical": False}
+    stand = new_stand(feed=off, orders=off, risk=off)
+    stand.run(1750 * MS, silent=("ta", "ml"))
+    assert stand.group.state(stand.cast.now) == GlobalState.DEGRADED
+    stand.run(1750 * MS, silent=("ta", "ml", "risk"))
+    assert stand.group.state(stand.cast.now) == GlobalState.OPEN
+    assert stand.said[-1].startswith("global breaker: degraded -> open: ta is open (age of ")
+
+
+def test_a_slow_look_is_one_whose_p99_is_long(new_stand: NewStand) -> None:
+    stand = new_stand(ta={"slow_bp": 5000, "slow_ms": 100})
+    stand.run(SECOND)
+    for _ in range(12):
+        stand.cast.take("ta", "through", 500, 100)
+        stand.run(LOOK * 5)
+    assert stand.states()["ta"] == State.OPEN
+    assert stand.said[0].startswith("breaker ta: closed -> open: ")
+    assert stand.said[0].endswith(" calls were slow")
+
+
+def test_a_late_look_counts_for_nobody(new_stand: NewStand) -> None:
+    stand = new_stand()
+    calls = stand.breaker("ta").counts(stand.cast.now).calls
+    stand.cast.now += 5 * SECOND
+    stand.watch.tick(stand.cast.now)
+    assert stand.breaker("ta").counts(stand.cast.now).calls == calls
+
+
+# Deaths
+
+
+def test_a_death_is_one_failure_of_the_components_that_the_process_is(new_stand: NewStand) -> None:
+    stand = new_stand()
+    stand.watch.died("executor", "signal SIGKILL", stand.cast.now)
+    stand.watch.died("exchange", "signal SIGKILL", stand.cast.now)
+    failures = {
+        name: stand.breaker(name).counts(stand.cast.now).failures for name in stand.group.names
+    }
+    assert failures == dict.fromkeys(stand.group.names, 0) | {"orders.sim": 1}
+    stand.run(SECOND)
+    assert set(stand.states().values()) == {State.CLOSED}
+
+
+def test_a_process_that_dies_again_and_again_opens_its_breaker(new_stand: NewStand) -> None:
+    stand = new_stand()
+    for _ in range(4):
+        stand.cast.store("ta", beat=0, first_ns=0)
+        stand.watch.died("ta", "exit status 1", stand.cast.now)
+        stand.run()
+    assert stand.states()["ta"] == State.OPEN
+    assert stand.said == [
+        "breaker ta: closed -> open: 4 deaths within 60 s > 3 (5 consecutive failures)"
+    ]
+
+
+def test_deaths_alone_open_too_and_say_how_it_died(new_stand: NewStand) -> None:
+    stand = new_stand(ta={"restarts": 100})
+    stand.cast.store("ta", beat=0, first_ns=0)
+    for _ in range(5):
+        stand.watch.died("ta", "signal SIGSEGV", stand.cast.now)
+        stand.run()
+    assert stand.said == [
+        "breaker ta: closed -> open: its process ended: signal SIGSEGV (5 consecutive failures)"
+    ]
+
+
+# The storage
+
+
+def test_a_lag_opens_the_storage(new_stand: NewStand) -> None:
+    stand = new_stand()
+    stand.lag = 6 * SECOND
+    stand.run(250 * MS)
+    what = "age of the oldest event that is not on disk 6000 ms > 5000 ms"
+    assert stand.said == [f"breaker storage: closed -> open: {what} (5 consecutive failures)"]
+    assert stand.group.state(stand.cast.now) == GlobalState.DEGRADED
+
+
+def test_only_writes_probe_the_storage(new_stand: NewStand) -> None:
+    stand = new_stand()
+    stand.lag = 6 * SECOND
+    stand.run(250 * MS)
+    stand.lag = 0
+    stand.run(40 * SECOND)
+    assert stand.states()["storage"] == State.OPEN
+    storage = stand.breaker("storage")
+    for _ in range(3):
+        permit = storage.acquire(stand.cast.now)
+        assert permit
+        storage.complete(permit, True, stand.cast.now)
+    stand.run()
+    assert stand.states()["storage"] == State.CLOSED
+    assert stand.said[-1] == "breaker storage: half_open -> closed: its probes succeeded"
+
+
+def test_failures_of_calls_that_the_watch_did_not_make_are_told_by_their_number(
+    new_stand: NewStand,
+) -> None:
+    stand = new_stand()
+    storage = stand.breaker("storage")
+    for _ in range(5):
+        storage.complete(storage.acquire(stand.cast.now), False, stand.cast.now)
+    stand.run()
+    assert stand.said == ["breaker storage: closed -> open: 5 consecutive failures"]
+
+
+# What follows from the global one
+
+
+def test_flatten_is_set_once_each_time_that_it_opens(new_stand: NewStand) -> None:
+    stand = new_stand(on_open="flatten")
+    stand.run(1750 * MS, silent=("risk",))
+    assert stand.said[-1].endswith(f"; {UNTIL_RESUMED}")
+    assert stand.word("flatten") == 1
+    stand.cast.segment.words("run").store("flatten", 0)  # an operator goes on
+    stand.run(SECOND)
+    assert stand.word("flatten") == 0
+    stand.run(31 * SECOND)
+    assert "global breaker: open -> degraded: no breaker is open" in stand.said
+    assert stand.states()["risk"] == State.CLOSED
+    stand.run(1750 * MS, silent=("risk",))
+    assert stand.word("flatten") == 1
+    stand.run(31 * SECOND)
+    assert f"global breaker: open -> degraded: no breaker is open; {UNTIL_RESUMED}" in stand.said
+
+
+def test_halt_halts_with_the_reason(new_stand: NewStand) -> None:
+    stand = new_stand(on_open="halt")
+    stand.run(1750 * MS, silent=("risk",))
+    assert stand.said[-1].endswith("; the run is halted")
+    assert stand.halts == [
+        "the global breaker opened: risk is open (age of the last heartbeat 1750 ms > 1500 ms)"
+    ]
+
+
+def test_a_halted_run_has_an_open_global_breaker(new_stand: NewStand) -> None:
+    stand = new_stand(on_open="flatten")
+    stand.cast.segment.words("run").store("halted", 1)
+    stand.run()
+    assert stand.group.latch
+    assert stand.group.state(stand.cast.now) == GlobalState.OPEN
+    assert stand.said == ["global breaker: closed -> open: the run is halted"]
+    assert (stand.word("flatten"), stand.halts) == (0, [])
+
+
+def test_while_a_run_is_drained_silence_is_no_illness_but_the_rest_goes_on(
+    new_stand: NewStand,
+) -> None:
+    stand = new_stand()
+    stand.breaker("ta").trip(stand.cast.now, actor="ann", reason="to see")
+    stand.run(10 * SECOND, silent=topology.PIPELINE, judge=False)
+    assert stand.said == ["breaker ta: closed -> open: to see (by ann)"]
+    assert stand.group.state(stand.cast.now) == GlobalState.DEGRADED
+
+
+# What processes leave behind
+
+
+def test_the_probe_of_a_dead_process_is_released(new_stand: NewStand) -> None:
+    stand = new_stand()
+    storage = stand.breaker("storage")
+    storage.trip(stand.cast.now, actor="ann", reason="to see")
+    stand.run(31 * SECOND)
+    stand.said.clear()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert storage.acquire(stand.cast.now, owner=(gone.pid, 1))
+    assert storage.acquire(stand.cast.now, owner=(os.getpid(), process_start(os.getpid())))
+    stand.run()
+    assert storage.in_flight == 1
+    dead = "breaker storage: the process that had a probe died, and the probe does not count"
+    assert dead in stand.said
+    stand.run(11 * SECOND)
+    assert storage.in_flight == 0
+    late = "breaker storage: a probe has outlived its lease, and counts as failed"
+    assert late in stand.said
+
+
+def test_a_run_that_is_gone_on_with_keeps_its_breakers_and_what_is_open_has_its_effect(
+    new_stand: NewStand,
+) -> None:
+    stand = new_stand(on_open="refuse")
+    stand.breaker("ml").disable(stand.cast.now, actor="ann", reason="to see")
+    stand.run(1750 * MS, silent=("risk",))
+    before = stand.states()
+    assert before["risk"] == State.OPEN
+    stand.group.close()
+    stand.said.clear()
+    # The one before may have been killed before it could act.
+    stand.cast.config["breakers"]["on_open"] = "flatten"
+    stand.resume()
+    assert stand.states() == before
+    assert stand.word("flatten") == 1
+    assert stand.said == [f"global breaker: unknown -> open: risk is open; {UNTIL_RESUMED}"]
+
+
+def test_events_that_were_lost_are_made_good_from_the_words(
+    new_stand: NewStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand = new_stand()
+    other = stand.cast.segment.breakers("breakers")
+    stand.breaker("ta").trip(stand.cast.now, actor="ann", reason="to see")
+    lost = stand.group.events()  # as if whoever tripped it had been killed before it could tell
+    assert len(lost) > 0
+    other.close()
+    stand.run(2 * LOOK)
+    (told,) = stand.said
+    assert told.startswith("breaker ta: closed -> open: ")
+    assert "lost" in told
+    assert [int(event["breaker"]) for event in stand.events[-1:]] == [stand.breaker("ta").index]
+
+
+def test_settings_that_somebody_else_has_loaded_are_told(new_stand: NewStand) -> None:
+    stand = new_stand()
+    code = (
+        "import sys, dataclasses\n"
+        "from shm import Segment, BreakerSettings\n"
+        "with Segment.attach(sys.argv[1], run_id=sys.argv[2]) as segment:\n"
+        "    segment.breakers('breakers').breaker('ml').configure(BreakerSettings())\n"
+    )
+    segment = stand.cast.segment
+    command = [sys.executable, "-c", code, segment.name, segment.run_id]
+    subprocess.run(command, check=True)
+    stand.run()
+    assert stand.said == ["breaker ml has new settings"]
+
+
+def test_more_events_than_are_read_at_once_are_all_read_in_one_look(
+    new_stand: NewStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand = new_stand()
+    monkeypatch.setattr("pipeline.breakers.watch._MOST_EVENTS", 2)
+    for _ in range(4):
+        stand.breaker("ta").reset(stand.cast.now, actor="ann", reason="to see")
+    stand.run()
+    assert stand.said == ["breaker ta: closed -> closed: to see (by ann)"] * 4
