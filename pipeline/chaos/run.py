@@ -6,8 +6,6 @@ import json
 import os
 import select
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,8 +17,9 @@ from pipeline import topology
 from pipeline.chaos.plan import OUTSIDE, Kill
 from pipeline.chaos.recorder import Recorder
 from pipeline.chaos.verify import Verdict, verify
+from pipeline.chaos.victim import ChaosError, Victim
 from pipeline.stage import load_object
-from shm import Segment, SegmentNotFoundError, list_segments
+from shm import Segment
 
 SETTINGS: Final[Mapping[str, str]] = {
     # Many orders, so that there is much to lose: short bars, short averages, and an account that
@@ -29,20 +28,16 @@ SETTINGS: Final[Mapping[str, str]] = {
     "ta.fast": "2",
     "ta.slow": "5",
     "equity": "100000000",
-    # What is killed on purpose is no crash loop.
+    # What is killed on purpose is no crash loop, and no illness.
     "supervisor.restart_budget": "1000",
+    "breakers.restarts": "1000",
     # The recorder must not lose anything on a busy machine.
     "pipeline.market_capacity": "65536",
     "pipeline.capacity": "16384",
 }
 """How a chaos run differs from the default configuration."""
 
-_START_S = 20.0
 _POLL_MS = 4.0
-
-
-class ChaosError(Exception):
-    """The run did not get to its end; the message says why."""
 
 
 @dataclass(slots=True)
@@ -86,16 +81,10 @@ class ChaosRun:
             "exchange.seed": str(seed),
             "state_dir": str(state_dir),
         }
-        self._name = name
-        self._command = [sys.executable, "-m", "pipeline", "run", "--json", "--name", name]
-        self._command += ["--events", str(events)]
-        for key, value in settings.items():
-            self._command += ["--set", f"{key}={value}"]
-        if sabotage:
-            self._command += ["--sabotage", sabotage]
+        sabotaged = ("--sabotage", sabotage) if sabotage else ()
+        self._victim = Victim(name, settings, "--events", str(events), *sabotaged)
         self._report = report
         self._outcome = Outcome(events)
-        self._run: subprocess.Popen[str] | None = None
         self._dying: dict[str, _Dying] = {}
         self._recovering: dict[str, int] = {}  # process -> when it died
 
@@ -107,44 +96,16 @@ class ChaosRun:
             RecorderError: the recorder could not keep up.
         """
         try:
-            self._run = self._start()
-            segment = self._attach()
+            self._victim.start()
+            segment = self._victim.attach()
             with segment:
                 self._chase(segment, plan)
                 self._finish(segment)
         finally:
-            if self._run is not None and self._run.poll() is None:
-                self._run.kill()
-                self._run.wait()
+            self._victim.end()
             for dying in self._dying.values():
                 os.close(dying.pidfd)
         return self._outcome
-
-    def _start(self) -> subprocess.Popen[str]:
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("BOT4_")}
-        return subprocess.Popen(
-            self._command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def _attach(self) -> Segment:
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
-            assert self._run is not None
-            if self._run.poll() is not None:
-                break
-            for info in list_segments(self._name):
-                if info.state == "running":
-                    try:
-                        return Segment.attach(self._name, run_id=info.run_id)
-                    except SegmentNotFoundError:
-                        continue
-            time.sleep(0.002)
-        raise ChaosError(f"the run did not start within {_START_S:g} s: {self._errors()}")
-
-    def _errors(self) -> str:
-        assert self._run is not None
-        self._run.kill()
-        return (self._run.communicate()[1] or "nothing was printed").strip()
 
     # During the run.
 
@@ -153,8 +114,7 @@ class ChaosRun:
         recorder = self._recorder = Recorder(segment)
         waiting = list(plan)
         poll = select.poll()
-        assert self._run is not None
-        over = os.pidfd_open(self._run.pid)
+        over = os.pidfd_open(self._victim.process.pid)
         poll.register(over, select.POLLIN)
         try:
             while True:
@@ -167,9 +127,9 @@ class ChaosRun:
                         break
                     poll.unregister(over)
                     os.close(over)
-                    self._run.communicate()
-                    self._run = self._start()
-                    over = os.pidfd_open(self._run.pid)
+                    self._victim.messages()
+                    self._victim.start()
+                    over = os.pidfd_open(self._victim.process.pid)
                     poll.register(over, select.POLLIN)
                 busy = {*self._dying, *self._recovering}
                 for kill in waiting:
@@ -184,12 +144,11 @@ class ChaosRun:
 
     def _strike(self, segment: Segment, kill: Kill, poll: select.poll) -> bool:
         if kill.process == "supervisor":
-            assert self._run is not None
             # Its own processes must be there, or there is nothing that a resume could lose.
             if any(not segment.words(f"{name}.words").load("beat") for name in topology.PIPELINE):
                 return False
             self._recovering["supervisor"] = time.monotonic_ns()
-            self._run.kill()
+            self._victim.process.kill()
             self._killed(kill, "SIGKILL")
             return True
         words = segment.words(f"{kill.process}.words")
@@ -234,12 +193,9 @@ class ChaosRun:
     # After it.
 
     def _finish(self, segment: Segment) -> None:
-        assert self._run is not None
-        _, errors = self._run.communicate()
-        if self._run.returncode != 0:
-            raise ChaosError(
-                f"the run ended with exit code {self._run.returncode}: {errors.strip()}"
-            )
+        errors = self._victim.messages()
+        if code := self._victim.process.returncode:
+            raise ChaosError(f"the run ended with exit code {code}: {errors}")
         outcome = self._outcome
         for process in self._dying:
             # Armed, and its point never came: no kill.

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 COMMANDS = {
+    "breaker": ("pipeline.cli.breaker", "Show or change the circuit breakers of a deployment."),
     "chaos": ("pipeline.cli.chaos", "Break a run on purpose, and prove that nothing came of it."),
     "config": ("pipeline.cli.config", "Check or show the configuration."),
     "kill": ("pipeline.cli.kill", "Halt a running deployment: nothing is sent any more."),

@@ -10,9 +10,12 @@ from pathlib import Path
 import click
 
 from pipeline import topology
+from pipeline.chaos import breakers
+from pipeline.chaos.faults import FAULTS
 from pipeline.chaos.plan import plan
 from pipeline.chaos.recorder import RecorderError
-from pipeline.chaos.run import ChaosError, ChaosRun, as_json
+from pipeline.chaos.run import ChaosRun, as_json
+from pipeline.chaos.victim import ChaosError
 from pipeline.cli.failure import FAILURE, exit_with_message
 
 LEAST_ORDERS = 1000
@@ -21,7 +24,7 @@ LEAST_ORDERS = 1000
 
 @click.group("chaos")
 def command() -> None:
-    """Break a run on purpose, and prove that nothing was lost, doubled or changed."""
+    """Break a run on purpose, and see what comes of it."""
 
 
 @command.command("kill")
@@ -89,3 +92,66 @@ def kill_command(
             "anything; use more --events"
         )
         raise click.exceptions.Exit(FAILURE)
+
+
+@command.command("breakers")
+@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
+@click.option(
+    "--rate", type=click.IntRange(min=100), default=4000, show_default=True, help="Events a second."
+)
+@click.option(
+    "--fault", "faults", type=click.Choice(list(FAULTS)), multiple=True, help="Only this one."
+)
+@click.option("--json", "as_json_object", is_flag=True, help="Print one JSON object.")
+def breakers_command(seed: int, rate: int, faults: tuple[str, ...], as_json_object: bool) -> None:
+    """Make faults in a run, and watch its circuit breakers.
+
+    Each fault must open the breaker of what is broken and no other; new risk must stop within 50 ms
+    of that, while orders that reduce a position pass; and once the fault is mended the breaker must
+    close by itself.
+    """
+
+    def say(text: str) -> None:
+        click.echo(text, err=as_json_object)
+
+    with (
+        exit_with_message(ChaosError),
+        tempfile.TemporaryDirectory(prefix="bot4-chaos-") as folder,
+    ):
+        chaos = breakers.BreakerChaos(
+            f"chaos-{os.getpid()}", Path(folder), seed=seed, rate=rate, report=say
+        )
+        findings = chaos.execute(faults or list(FAULTS))
+    if as_json_object:
+        click.echo(json.dumps(breakers.as_json(findings)))
+    else:
+        _print_findings(findings)
+    if complaints := breakers.complaints(findings):
+        say(f"bot4: {'; '.join(complaints)}")
+        raise click.exceptions.Exit(FAILURE)
+
+
+def _print_findings(findings: list[breakers.Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for title in ("fault", "breaker"):
+        table.add_column(title, no_wrap=True)
+    for title in ("opened after", "last new risk", "refused", "reducing", "closed after"):
+        table.add_column(title, justify="right")
+    for each in findings:
+        times = [
+            "never" if value is None else f"{value:.1f} ms"
+            for value in (each.detected_ms, each.stopped_ms, each.recovered_ms)
+        ]
+        table.add_row(
+            each.fault,
+            each.breaker,
+            times[0],
+            times[1],
+            str(each.refused),
+            str(each.reducing),
+            times[2],
+        )
+    Console().print(table)

@@ -20,11 +20,35 @@ WIDTH = 110
 
 _GAP = 2
 
+STYLES: Mapping[str, str] = {
+    "closed": "green",
+    "degraded": "yellow",
+    "half_open": "yellow",
+    "open": "bold red",
+    "forced_open": "bold red",
+    "uninit": "bold red",
+    "invalid": "bold red",
+    "unknown": "bold red",
+    "disabled": "magenta",
+    "metrics_only": "magenta",
+}
+"""How the name of a state is shown where there are colours."""
+
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that is wide enough for the tables, wherever it goes."""
     made = Console(stderr=stderr)
     return made if made.is_terminal else Console(stderr=stderr, width=WIDTH)
+
+
+def styled(state: str) -> Text:
+    """Return the name of a state in its colour."""
+    return Text(readable(state), STYLES.get(state, ""))
+
+
+def readable(state: str) -> str:
+    """Return the name of a state as people read it."""
+    return state.replace("_", "-")
 
 
 def rate(now: Snapshot, before: Snapshot | None, name: str) -> float | None:
@@ -48,6 +72,7 @@ def as_line(
         f"p50 {_us(now.tick_to_order, 50)} p99 {_us(now.tick_to_order, 99)} us, "
         f"pnl {_money(now.pnl_e8)} {config['currency']}"
         + (f", {restarts} restarts" if restarts else "")
+        + ("" if _are_closed(now) else f", breakers {_breakers(now).plain}")
     )
 
 
@@ -85,6 +110,7 @@ class StateTable:
         for row in rows:
             table.add_row(*(row[column] for column in shown))
         yield table
+        yield Text.assemble("breakers: ", _breakers(self.now))
         yield from map(Text, self._lines())
 
     def _row(self, name: str) -> dict[str, str]:
@@ -127,6 +153,20 @@ class StateTable:
         yield f"held: {held or 'nothing'}"
 
 
+def _are_closed(now: Snapshot) -> bool:
+    return {now.global_breaker, *now.breakers.values()} == {"closed"}
+
+
+def _breakers(now: Snapshot) -> Text:
+    """Return the global state, and each breaker that is not closed."""
+    others = [(name, state) for name, state in now.breakers.items() if state != "closed"]
+    text = Text().append(styled(now.global_breaker))
+    for index, (name, state) in enumerate(others):
+        text.append(f"{', ' if index else ' ('}{name} ")
+        text.append(styled(state))
+    return text.append(")") if others else text
+
+
 def _width(rows: Sequence[Mapping[str, str]], left_out: Collection[str]) -> int:
     columns = [column for column in rows[0] if column not in left_out]
     widths = (max(len(column), *(len(row[column]) for row in rows)) for column in columns)
@@ -150,6 +190,8 @@ def as_json(now: Snapshot, config: Mapping[str, Any]) -> dict[str, Any]:
             }
             for ring, state in now.rings.items()
         },
+        "global_breaker": now.global_breaker,
+        "breakers": dict(now.breakers),
         **now.money(config["currency"]),
     }
 

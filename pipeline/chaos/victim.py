@@ -1,0 +1,71 @@
+"""A run of its own, for a chaos command to break."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+from shm import Segment, SegmentNotFoundError, list_segments
+
+_START_S = 20.0
+
+
+class ChaosError(Exception):
+    """The run did not get to its end; the message says why."""
+
+
+class Victim:
+    """Starts `bot4 run --json` in a process of its own, as often as it takes."""
+
+    def __init__(self, name: str, settings: Mapping[str, str], *arguments: str) -> None:
+        """Prepare it; `settings` go over the default configuration."""
+        self.name = name
+        self._command = [sys.executable, "-m", "pipeline", "run", "--json", "--name", name]
+        self._command += arguments
+        for key, value in settings.items():
+            self._command += ["--set", f"{key}={value}"]
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """The supervisor's process."""
+        assert self._process is not None, "it was not started"
+        return self._process
+
+    def start(self) -> None:
+        """Start it; the environment does not configure it."""
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("BOT4_")}
+        self._process = subprocess.Popen(
+            self._command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def attach(self) -> Segment:
+        """Return its segment as soon as there is one.
+
+        Raises:
+            ChaosError: it did not start.
+        """
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            for info in list_segments(self.name):
+                if info.state == "running":
+                    try:
+                        return Segment.attach(self.name, run_id=info.run_id)
+                    except SegmentNotFoundError:
+                        continue
+            time.sleep(0.002)
+        self.process.kill()
+        raise ChaosError(f"the run did not start within {_START_S:g} s: {self.messages()}")
+
+    def messages(self) -> str:
+        """Wait for its end; return what it said."""
+        return (self.process.communicate()[1] or "").strip() or "nothing was printed"
+
+    def end(self) -> None:
+        """Kill it if it still runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
