@@ -22,7 +22,7 @@ from pipeline.process import become_worker
 from pipeline.records import CONTEXT, ORDER, QUOTE, Array
 from pipeline.runtime import begin
 from pipeline.stage import Stage
-from shm import Segment
+from shm import GlobalState, Segment
 
 CAPACITY_BYTES = 4 << 20
 """Of a queue that wants a limit: twice that of the ring of market records."""
@@ -138,6 +138,7 @@ class Stepper:
         self._quotes = quotes
         self._step = 0
         self._contexts = np.zeros(batch, CONTEXT)
+        self._contexts["global"] = GlobalState.CLOSED
         # A record's sequence is its place in the batch, whose first is said to be 0.
         self._contexts["sequence"] = self._places = np.arange(batch)
         offset = CONTEXT.fields["bid"][1] if CONTEXT.fields else 0

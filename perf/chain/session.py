@@ -21,6 +21,7 @@ from perf.chain.source import publish_to_rings, put_into_queues
 from perf.chain.workload import configuration
 from perf.transports.standard import context
 from pipeline import topology
+from pipeline.breakers.settings import begin
 from pipeline.supervisor.child import Child, describe_exit
 from pipeline.supervisor.start import encoded
 from shm import CountersSpec, Layout, Segment, choose
@@ -194,6 +195,8 @@ def _rings(config: dict[str, Any], rate: int, count: int) -> Iterator[Chain]:
         segment = stack.enter_context(
             Segment.create(config["name"], layout, blobs={"config": encoded(config)})
         )
+        with contextlib.closing(segment.breakers("breakers")) as breakers:
+            begin(breakers, config)
         children: list[Child] = []
         stack.callback(_end_children, children)
         for name in topology.STAGES:
