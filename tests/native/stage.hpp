@@ -142,7 +142,7 @@ class Arena {
 class Stage {
  public:
   struct Words {
-    shm::PaddedWord committed, beat, first_ns, crash, halted;
+    shm::PaddedWord committed, beat, first_ns, crash, halted, flatten;
     shm::PaddedWord rerun, suppressed;  // what all recoveries came to
   };
   struct End {
@@ -161,7 +161,9 @@ class Stage {
         outputs(std::move(outputs)),
         most(most),
         mill(std::move(most)),
-        quotes_(quotes) {}
+        quotes_(quotes) {
+    breakers()->lay_out(1);
+  }
 
   Loop loop(std::int64_t tick_every = kNever, Sabotage sabotage = {}) {
     return loop(mill, tick_every, sabotage);
@@ -176,9 +178,9 @@ class Stage {
       in.push_back({inputs[i].ring, shm::Bell(inputs[i].other), needs(i), histograms});
     std::vector<Loop::Output> out;
     for (const End& output : outputs) out.push_back({output.ring, shm::Bell(output.other)});
-    return Loop(kernel, {accounts, total}, cursors, contexts, in, out, quotes_, nullptr,
+    return Loop(kernel, {accounts, total}, cursors, contexts, in, out, quotes_, breakers(),
                 {&words->committed.value, &words->beat.value, &words->first_ns.value,
-                 &words->crash.value, &words->halted.value},
+                 &words->crash.value, &words->halted.value, &words->flatten.value},
                 {tick_every, kInstruments, needs(inputs.size())},
                 {histograms + 1, histograms + 2, inputs.size() - 1}, sabotage);
   }
@@ -190,6 +192,14 @@ class Stage {
     shm::add_single_writer(words->rerun.value, stage.recover());
     shm::add_single_writer(words->suppressed.value, stage.suppressed());
     stage.run(sleeper, {0, 100, shm::WaitStrategy::kSleep}, shm::monotonic_ns() + kNever);
+  }
+
+  /// Gives the breaker another word, and `flatten` another value.
+  void change_breakers() {
+    const auto state = static_cast<shm::BreakerState>(++changes_ % 7);
+    breakers()->breaker(0)->control = shm::Control::make(state, 0, changes_, 0).word;
+    ++breakers()->changes;
+    words->flatten.value = changes_ & 1;
   }
 
   void crash_at(CrashPoint point, std::uint64_t step) const {
@@ -209,8 +219,12 @@ class Stage {
 
  private:
   shm::TableHeader* quotes_;
-  // Apart from the rest: nobody's promise.
+  shm::BreakersHeader* breakers() { return breakers_.as<shm::BreakersHeader>(); }
+
+  // Apart from the rest: nobody's promise, and the world around it.
   Shared latency_{3 * sizeof(shm::HistogramWords)};
+  Shared breakers_{shm::BreakersHeader::bytes(1)};
+  std::uint64_t changes_ = 0;
 };
 
 // --- What it left behind ---

@@ -82,7 +82,7 @@ struct History {
 History before;
 
 /// The world does not stand still while the stage is dead.
-void change_quotes_and_halt() {
+void change_the_world() {
   Quote quote{};
   for (std::uint64_t row = 0; row < kInstruments; ++row) {
     TableReader(quotes).read(row, &quote);
@@ -90,6 +90,7 @@ void change_quotes_and_halt() {
     TableWriter(quotes).write(row, &quote);
   }
   stage.words->halted.value = stage.words->halted.value + 1;
+  stage.change_breakers();
 }
 
 void push_source(std::uint64_t count) {
@@ -117,7 +118,7 @@ void prepare() {
   loop.recover();
   for (int i = 0; i < 12; ++i) {
     push_source(8);
-    change_quotes_and_halt();
+    change_the_world();
     finish(loop, before);
   }
   loop.turn();  // ticks
@@ -131,7 +132,7 @@ std::uint64_t rerun = 0;
 std::uint64_t suppressed = 0;
 
 void take_over(std::size_t memory) {
-  change_quotes_and_halt();
+  change_the_world();
   History history = before;
   Harm harm;
   try {

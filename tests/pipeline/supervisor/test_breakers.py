@@ -1,0 +1,76 @@
+"""What the supervisor does when the global breaker opens, in runs with all processes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from shm import GlobalState, State
+from tests.pipeline.supervisor.started import Started, bot4, until
+
+
+def positions(run: Started) -> list[int]:
+    """What risk holds of each instrument, in lots."""
+    committed = run.word("risk", "committed")
+    held = run.segment.cells("risk.instruments", committed)
+    return [int(position) for position in held["position"]]
+
+
+def fills(run: Started) -> int:
+    return int(run.segment.cells("risk.account", run.word("risk", "committed"))["fills"][0])
+
+
+def operate(run: Started, *arguments: str) -> str:
+    done = bot4("breaker", *arguments, *run.flags, cwd=run.state_dir)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_if_so_configured_it_closes_all_positions_until_an_operator_resumes(
+    name: str, tmp_path: Path
+) -> None:
+    with Started(name, tmp_path, breakers__on_open="flatten", breakers__cooldown_s="1") as run:
+        run.flows(1, "executions")
+        until(lambda: any(positions(run)), "a position")
+        operate(run, "trip", "risk", "--reason", "a test")
+        words = run.segment.words("run")
+        until(lambda: words.load("flatten"), "the order to flatten")
+        until(lambda: not any(positions(run)), "the end of all positions")
+        group = run.segment.breakers("breakers", observe=True)
+        until(lambda: group.state() == GlobalState.CLOSED, "a closed global breaker")
+        # It has closed by itself, but nobody has said that positions may be opened again.
+        run.flows(100, "features")
+        assert not any(positions(run))
+        before = fills(run)
+        operate(run, "resume", "--reason", "a test")
+        until(lambda: fills(run) > before, "new orders")
+        _, errors = run.stop()
+    assert re.search(r"breaker risk: closed -> open: .*a test", errors), errors
+    log = [json.loads(line) for line in (tmp_path / "breakers.jsonl").read_text().splitlines()]
+    by_hand = [entry for entry in log if entry["reason"] == "a test"]
+    assert {entry["breaker"] for entry in by_hand} >= {"risk"}
+    assert all(entry["actor"] for entry in by_hand)
+
+
+def test_if_so_configured_it_halts_the_run(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path, breakers__on_open="halt") as run:
+        run.flows(1)
+        operate(run, "force-open", "orders.sim", "--reason", "a test")
+        figures, _ = run.end(4)
+    assert figures["exit_reason"].startswith("halted: the global breaker opened: orders.sim is")
+    assert figures["breakers"]["orders.sim"] == "forced_open"
+    assert figures["global_breaker"] == "open"
+
+
+def test_by_default_it_refuses_new_risk_and_goes_on(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path) as run:
+        run.flows(1, "executions")
+        operate(run, "trip", "risk", "--reason", "a test")
+        breaker = run.segment.breakers("breakers", observe=True).breaker("risk")
+        until(lambda: breaker.state is State.OPEN, "an open breaker")
+        assert not run.segment.words("run").load("flatten")
+        operate(run, "reset", "risk", "--reason", "a test")
+        until(lambda: breaker.state is State.CLOSED, "a closed breaker")
+        run.flows(1, "executions")
+        run.stop()
