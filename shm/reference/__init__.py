@@ -2,10 +2,14 @@
 
 They are the documentation of what the native ones do, and pass the same tests; an end of one kind
 works with an end of the other. What they cannot have is the native memory ordering and atomic
-read-modify-write: they are for reading, tests and post-mortem tools, not for concurrent use.
+read-modify-write: they are for reading, tests and post-mortem tools, not for concurrent use. The
+circuit breakers alone have no words here but plain objects, in a `BreakersMemory`.
 """
 
 from shm._native import Wake
+from shm.reference.breaker import Breaker, Permit
+from shm.reference.breaker_memory import BreakersMemory
+from shm.reference.breakers import Breakers
 from shm.reference.cells import CellsReader, CellsWriter
 from shm.reference.doorbell import Bell, Doorbell
 from shm.reference.metrics import Counters, Histograms, HistogramWriter, bucket_limits
@@ -16,6 +20,9 @@ from shm.reference.words import Words
 
 __all__ = [
     "Bell",
+    "Breaker",
+    "Breakers",
+    "BreakersMemory",
     "CellsReader",
     "CellsWriter",
     "Consumer",
@@ -25,6 +32,7 @@ __all__ = [
     "Histograms",
     "ObserverProducer",
     "ObserverReader",
+    "Permit",
     "Producer",
     "RingFollower",
     "TableReader",

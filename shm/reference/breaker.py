@@ -230,7 +230,7 @@ class Breaker(BreakerReader):
             if memory.control.generation != control.generation:
                 return released  # one of them was decisive
             if control.probes.is_out(index):
-                released += self._reap_permit(index, settings, now, alive or is_alive)
+                released += self._reap_permit(index, control, settings, now, alive or is_alive)
         if memory.control.generation == control.generation:
             stayed = tick_of(now) - memory.since[1]
             if stayed > tick_of(settings.max_stay_ns):
@@ -238,10 +238,14 @@ class Breaker(BreakerReader):
                 self._change(after, Cause.MAX_STAY, now)
         return released
 
-    def _reap_permit(self, index: int, settings: BreakerSettings, now: int, alive: Alive) -> bool:
-        """Take one permit back if its owner will not; return whether it did."""
-        memory, control = self._memory, self._memory.control
-        owner = memory.owners[index]
+    def _reap_permit(
+        self, index: int, control: Control, settings: BreakerSettings, now: int, alive: Alive
+    ) -> bool:
+        """Take one permit back if its owner will not; return whether it did.
+
+        Its event has the word that the reaper began with, `control`.
+        """
+        memory, owner = self._memory, self._memory.owners[index]
         if owner is None or owner.generation != control.generation:
             # It was killed before it could say who it is, or is just about to.
             missed_in, missed_at = memory.missing[index]
