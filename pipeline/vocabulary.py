@@ -13,6 +13,8 @@ class MarketKind(enum.IntEnum):
 
     TRADE = 1
     QUOTE = 2
+    STALE = 3  # what was said of the instrument does not hold any more, until RESYNC
+    RESYNC = 4
 
 
 class Side(enum.IntEnum):

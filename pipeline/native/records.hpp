@@ -21,7 +21,9 @@ struct Header {
   std::int64_t stamped_ns;    // the clock of the step that published it
 };
 
-enum class MarketKind : std::uint8_t { kTrade = 1, kQuote = 2 };
+/// kStale: what was said of an instrument does not hold any more (a gap, a bad checksum, a crossed book,
+/// a lost connection), until kResync. `venue_sequence` says why.
+enum class MarketKind : std::uint8_t { kTrade = 1, kQuote = 2, kStale = 3, kResync = 4 };
 enum class Side : std::int8_t { kNone = 0, kBuy = 1, kSell = -1 };
 
 /// One thing that happened on a market. The feed has no steps: `cause_step` is the record's sequence.
@@ -44,8 +46,9 @@ struct Quote {
   std::int64_t bid, bid_quantity, ask, ask_quantity;
   std::int64_t received_ns;  // of the quote; 0: there was none yet
   std::int64_t link_ns;      // of the last message of any kind on its link: a quiet market is not stale
+  std::uint64_t stale;       // 0, or why it does not hold: between kStale and kResync
 };
-static_assert(sizeof(Quote) == 48);
+static_assert(sizeof(Quote) == 56);
 
 /// What a step may read besides its input. Published before the step; recovery and replay use it again.
 struct Context {
@@ -61,7 +64,6 @@ struct Context {
   std::uint64_t global;    // a shm::GlobalState
   std::uint64_t blocked;   // bit i: breaker i admits probes at most ...
   std::uint64_t forced;    // ... and bit i here: as it was forced open
-  std::uint64_t spare_word;
 
   static constexpr std::uint32_t kTick = 0xffff;
 };

@@ -6,8 +6,8 @@ read-modify-write: they are for reading, tests and post-mortem tools, not for co
 circuit breakers alone have no words here but plain objects, in a `BreakersMemory`.
 """
 
-from shm._native import Wake
-from shm.reference.breaker import Breaker, Permit
+from shm._native import Permit, Wake
+from shm.reference.breaker import Breaker
 from shm.reference.breaker_memory import BreakersMemory
 from shm.reference.breakers import Breakers
 from shm.reference.cells import CellsReader, CellsWriter

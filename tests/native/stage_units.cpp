@@ -353,6 +353,25 @@ void a_link_that_is_heard_keeps_its_quotes_fresh() {
   CHECK(quote.link_ns == 50 && quote.bid == 101 && quote.received_ns == 1, quote.link_ns);
 }
 
+void a_quote_that_the_feed_does_not_stand_by_is_stale_until_it_does() {
+  Feed feed;
+  Publisher publisher = feed.publisher();
+  const auto publish = [&](MarketKind kind, std::uint64_t reason) {
+    Market record = Feed::record_after(publisher);
+    record.kind = kind;
+    record.venue_sequence = reason;
+    CHECK(publisher.publish(record));
+    Quote quote{};
+    TableReader(feed.quotes).read(record.header.instrument, &quote);
+    return quote;
+  };
+  const std::int64_t bid = publish(MarketKind::kQuote, 0).bid;
+  const Quote stale = publish(MarketKind::kStale, 3);
+  CHECK(stale.stale == 3 && stale.bid == bid, stale.stale, stale.bid);
+  CHECK(publish(MarketKind::kQuote, 0).stale == 3);  // on the way back, and not there yet
+  CHECK(publish(MarketKind::kResync, 0).stale == 0);
+}
+
 void a_feed_that_cannot_be_mended_says_so() {
   Feed feed(2);
   feed.market->tail = 3;
@@ -456,6 +475,7 @@ int main(int count, char** arguments) {
   if (chosen.has("overwritten")) what_something_has_overwritten_is_refused();
   if (chosen.has("feed crashes")) a_crash_of_the_feed_is_mended();
   if (chosen.has("feed link")) a_link_that_is_heard_keeps_its_quotes_fresh();
+  if (chosen.has("feed stale")) a_quote_that_the_feed_does_not_stand_by_is_stale_until_it_does();
   if (chosen.has("feed beyond mending")) a_feed_that_cannot_be_mended_says_so();
   if (chosen.has("feed rooms")) a_full_ring_lets_the_feed_publish_nothing();
   // Last: a process that has threads had better not fork.

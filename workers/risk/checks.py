@@ -91,9 +91,9 @@ def mask_of(codes: Iterable[int]) -> int:
 
 
 def is_fresh(context: np.void, stale_ns: int) -> bool:
-    """Whether word came over the quote's link recently: a quiet market is not a stale one."""
+    """Whether the feed stands by it, and word came over its link recently: quiet is not stale."""
     age = int(context["now_ns"]) - int(context["link_ns"])
-    return bool(context["received_ns"] != 0) and age <= stale_ns
+    return bool(context["received_ns"] != 0 and context["stale"] == 0) and age <= stale_ns
 
 
 def is_crossed(context: np.void) -> bool:

@@ -86,11 +86,14 @@ class Driver(replay.Driver):
         return super().run(contexts, inputs, first)
 
 
-def quote(bid: int = 99, ask: int = 100, *, link_ns: int = NOW, received_ns: int = NOW) -> Array:
+def quote(
+    bid: int = 99, ask: int = 100, *, link_ns: int = NOW, received_ns: int = NOW, stale: int = 0
+) -> Array:
     """A quote; fresh unless told otherwise."""
     record = np.zeros(1, QUOTE)
     record["bid"], record["ask"] = bid, ask
     record["link_ns"], record["received_ns"] = link_ns, received_ns
+    record["stale"] = stale
     return record
 
 

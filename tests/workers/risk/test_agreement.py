@@ -76,6 +76,7 @@ class History:
             self.random.choice([bid + 1] * 10 + [bid + 2] * 5 + [bid, 0]),
             link_ns=self.now - self.random.choice([0] * 10 + [3 * 10**9, 3 * 10**9 + 1]),
             received_ns=self.now * self.random.choice([0] + [1] * 20),
+            stale=self.random.choice([0] * 100 + [1, 2**63]),
         )
 
     def breakers(self) -> dict[str, int]:
@@ -221,7 +222,7 @@ def test_both_agree_over_everything_that_can_happen() -> None:
     failed, flattened = 0, 0
     kinds: set[int] = set()
     reasons: set[int] = set()
-    for seed in range(3):
+    for seed in range(5):
         history = run(seed, [*ACTS, History.surprise])
         failed |= history.failed
         flattened += history.flattened

@@ -55,6 +55,7 @@ LIMITS: list[tuple[Mapping[str, Any], set[Denial]]] = [
     ({"market": quote(link_ns=OLDEST + 1)}, set()),
     ({"market": quote(link_ns=OLDEST)}, set()),
     ({"market": quote(link_ns=OLDEST - 1)}, {Denial.MD_STALE}),
+    ({"market": quote(stale=1)}, {Denial.MD_STALE}),
     ({"market": quote(received_ns=0)}, {Denial.MD_STALE}),
     ({"market": quote(received_ns=1)}, set()),  # a quiet market is not a stale one
     ({"market": quote(0, 0, received_ns=0)}, {Denial.MD_STALE, Denial.MD_CROSSED}),

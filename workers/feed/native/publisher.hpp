@@ -114,6 +114,8 @@ class Publisher {
       quote.ask_quantity = record.ask_quantity;
       quote.received_ns = record.header.received_ns;
     }
+    if (record.kind == MarketKind::kStale) quote.stale = record.venue_sequence;
+    if (record.kind == MarketKind::kResync) quote.stale = 0;
     quote.link_ns = record.header.received_ns;
     quotes_.write(instrument, &quote);
   }

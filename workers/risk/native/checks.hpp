@@ -16,9 +16,9 @@ namespace bot4 {
 /// How far from the reference price a market order may trade.
 inline constexpr std::int64_t kCollarBp = 500;
 
-/// Word came over its link recently: a quiet market is not a stale one.
+/// The feed stands by it, and word came over its link recently: a quiet market is not a stale one.
 constexpr bool is_fresh(const Quote& quote, std::int64_t now_ns, std::int64_t stale_ns) {
-  return quote.received_ns != 0 && Wide{now_ns} - quote.link_ns <= stale_ns;
+  return quote.received_ns != 0 && quote.stale == 0 && Wide{now_ns} - quote.link_ns <= stale_ns;
 }
 
 constexpr bool is_crossed(const Quote& quote) {
