@@ -32,6 +32,12 @@ KEYS: Final[Mapping[str, tuple[str, int]]] = {
 key's is."""
 
 
+_APPLIED: Final = frozenset(
+    [key for key, _ in KEYS.values()]
+    + ["weight", "critical", "min_components", "open_bp", "close_bp"]
+)
+
+
 def kind_of(component: str) -> str:
     """Return the table of a component: "feed" of "feed.sim"."""
     return component.partition(".")[0]
@@ -89,6 +95,27 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, BreakerSettings]:
             critical = feeds == 1
         made[name] = settings_from(table, name, critical=critical)
     return made
+
+
+def left_for_the_next_run(running: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Return the keys of ``breakers`` that differ and that `apply` does not reach.
+
+    The limits of health and ``on_open`` are the supervisor's, which read them when it began.
+    """
+    return [
+        f"breakers.{path}"
+        for path, value in _values(wanted["breakers"]).items()
+        if path.rpartition(".")[2] not in _APPLIED
+        and _values(running["breakers"]).get(path) != value
+    ]
+
+
+def _values(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        path = f"{prefix}{key}"
+        found |= _values(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
+    return found
 
 
 def begin(group: Breakers, config: Mapping[str, Any], now_ns: int | None = None) -> None:

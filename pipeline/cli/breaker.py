@@ -168,7 +168,8 @@ def reload_command(
     """Apply the breakers' settings as the configuration has them now to a running deployment.
 
     They reach all breakers at once, or, if anything in the configuration is wrong, none of them.
-    Other settings are taken up by the next run.
+    Limits of health and what is done when the global breaker opens are taken up by the next run;
+    which of them have changed is said.
     """
     with (
         exit_with_message(OperationError),
@@ -186,6 +187,8 @@ def reload_command(
         with _act(segment, running, actor, reason).recorded(intent):
             breaker_settings.apply(group, config)
         click.echo(f"{segment.name}, run {segment.run_id}: reloaded {len(wanted)} breakers")
+        if later := breaker_settings.left_for_the_next_run(running, config):
+            click.echo(f"bot4: {', '.join(later)}: taken up by the next run", err=True)
 
 
 @command.command("resume")

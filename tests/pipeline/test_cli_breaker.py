@@ -494,6 +494,19 @@ def test_a_reload_reaches_the_breakers_that_exist(run: Run) -> None:
     assert (result.breaker, result.cause, result.reason) == ("all", "reloaded", "reload")
 
 
+def test_a_reload_says_what_it_does_not_reach(run: Run) -> None:
+    done = run.bot4(
+        "reload", "--set", "breakers.feed.age_ms=5000", "--set", "breakers.on_open=halt",
+        "--set", "breakers.ml.weight=2",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "breakers.feed.age_ms, breakers.on_open: taken up by the next run" in done.stderr
+    assert "weight" not in done.stderr
+    settings = run.breaker("ml").settings
+    assert settings is not None
+    assert settings.weight == 2
+
+
 def test_a_reload_of_something_invalid_is_refused_as_a_whole(run: Run) -> None:
     done = run.bot4(
         "reload", "--set", "breakers.consecutive=3", "--set", "breakers.storage.probes=0"
