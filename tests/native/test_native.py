@@ -176,8 +176,10 @@ def test_the_headers_are_covered(tmp_path: Path) -> None:
     for program in ("rings", "structures", "waiting", "threads"):
         expect_success(build(program, "coverage", tmp_path))
     executed = executed_lines(tmp_path)
-    # segment.hpp has no function, hence no line.
-    assert set(executed) == {header.name for header in HEADERS.glob("*.hpp")} - {"segment.hpp"}
+    # segment.hpp has no function, hence no line; test_breaker_native has the breakers' headers.
+    assert set(executed) == {
+        header.name for header in HEADERS.glob("*.hpp") if not header.name.startswith("breaker")
+    } - {"segment.hpp"}
     missed = []
     for header, lines in sorted(executed.items()):
         missed += [f"{header}:{number}" for number, was in sorted(lines.items()) if not was]
