@@ -11,6 +11,8 @@ COMMANDS = {
     "breaker": ("pipeline.cli.breaker", "Show or change the circuit breakers of a deployment."),
     "chaos": ("pipeline.cli.chaos", "Break a run on purpose, and prove that nothing came of it."),
     "config": ("pipeline.cli.config", "Check or show the configuration."),
+    "instruments": ("pipeline.cli.instruments", "List what a venue trades, and in which steps."),
+    "exchange": ("pipeline.cli.exchange", "Serve the simulated exchange alone."),
     "kill": ("pipeline.cli.kill", "Halt a running deployment: nothing is sent any more."),
     "run": ("pipeline.cli.run", "Run the pipeline on paper."),
     "status": ("pipeline.cli.status", "Show what a running deployment is doing."),
