@@ -80,9 +80,18 @@ class Guard:
 
 
 def guarded(breaker: _Breaker) -> Callable[[_Function], _Function]:
-    """Decorate a function, or a coroutine function, so that each call of it is guarded."""
+    """Decorate a function, or a coroutine function, so that each call of it is guarded.
+
+    Raises:
+        TypeError: it is a generator.
+    """
 
     def decorate(function: _Function) -> _Function:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__qualname__} is a generator, which has not done anything when its "
+                "call returns; use Guard around what is done with it"
+            )
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)

@@ -17,6 +17,7 @@ PARTICIPANTS: Final = 16  # processes with a shard of their own
 GENERATIONS: Final = 1 << 20  # then they begin again at 0
 MOST_ATTEMPTS: Final = 15  # where the attempt saturates
 GLOBAL_AGE_NS: Final = 50_000_000  # an older global state is derived anew by whoever reads it
+SILENT_NS: Final = 2_000_000_000  # what whoever judges the components may be silent
 ORPHAN_NS: Final = 50_000_000  # what a permit may stay without an owner record
 LARGEST_LEASE_NS: Final = (1 << 22) * TICK_NS  # 73 minutes; an older permit is stale by age alone
 ACTOR_BYTES: Final = 32

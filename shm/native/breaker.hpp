@@ -469,6 +469,10 @@ class Breaker {
     const VersionedSettings* rules = current();
     const std::uint64_t lease_ns = rules == nullptr ? 0 : rules->settings.lease_ns;
     PermitOwner& entry = words_->owner[index];
+    // One that was held up for long would write over the owner of another episode. (Held up right
+    // behind this look it still would: that permit is then given back early. Only a pause does that,
+    // not a kill, and the word itself never has more permits out than it may.)
+    if (control().generation() != seen.generation()) return;
     entry.tag.store(0, std::memory_order_relaxed);
     // Releases, so that none of them passes the tag's going; see store_record.
     entry.pid.store(owner.pid, std::memory_order_release);

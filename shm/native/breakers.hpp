@@ -17,6 +17,8 @@ namespace bot4::shm {
 enum class GlobalState : std::uint8_t { kUnknown = 0, kClosed = 1, kDegraded = 2, kOpen = 3 };
 
 inline constexpr std::int64_t kGlobalAgeNs = 50'000'000;
+/// Whoever judges the components, once there is one, may be silent for so long.
+inline constexpr std::int64_t kSilentNs = 2'000'000'000;
 
 /// When the global state is open, packed into one word so that a reload is one store.
 struct GlobalLimits {
@@ -41,6 +43,7 @@ struct BreakersHeader {
   alignas(kCacheLine) Word latch;    // not 0: open until it is taken away
   Word limits;                       // GlobalLimits
   Word shards;                       // bit i: shard i has been used
+  alignas(kCacheLine) Word fed_ns;   // when the components were last judged; 0: nobody does that
 
   BreakerWords* breaker(std::uint64_t index) {
     return reinterpret_cast<BreakerWords*>(this + 1) + index;
@@ -75,11 +78,14 @@ struct BreakersHeader {
 };
 static_assert(TableHeader::row_bytes(sizeof(BreakerEvent)) % kCacheLine == 0);
 
-/// What the components come to: a function of their words, the latch, and the state before.
-inline GlobalState global_state(BreakersHeader& group, GlobalState before) {
+/// What the components come to: a function of their words, the latch, the state before, and whether
+/// there is still somebody who judges them: words that nobody changes any more say nothing.
+inline GlobalState global_state(BreakersHeader& group, GlobalState before, std::int64_t now) {
   const GlobalLimits limits = GlobalLimits::of(group.limits.load(std::memory_order_acquire));
   std::uint64_t enabled = 0, open = 0, components = 0;
-  bool critical = group.latch.load(std::memory_order_acquire) != 0;
+  const auto fed = static_cast<std::int64_t>(group.fed_ns.load(std::memory_order_acquire));
+  bool critical = group.latch.load(std::memory_order_acquire) != 0 ||
+                  (fed != 0 && now - fed > kSilentNs);
   bool degraded = false;
   for (std::uint64_t i = 0; i < group.count; ++i) {
     const BreakerWords& words = *group.breaker(i);
@@ -135,7 +141,7 @@ class Breakers {
     std::uint64_t before = group_->global.load(std::memory_order_acquire);
     for (;;) {
       const auto was = static_cast<GlobalState>(before >> kTimeBits);
-      const GlobalState is = global_state(*group_, was);
+      const GlobalState is = global_state(*group_, was, now);
       const std::uint64_t after = static_cast<std::uint64_t>(is) << kTimeBits |
                                   (static_cast<std::uint64_t>(now) & kTimeMask);
       // If another has derived it meanwhile, it may have seen what this one has not, or the other

@@ -97,6 +97,7 @@ class BreakersMemory:
         self.breakers = [BreakerMemory() for _ in names]
         self.events = [Events() for _ in range(PARTICIPANTS)]
         self.limits = Limits()
+        self.fed_ns = 0  # when the components were last judged; 0: nobody does that
         self.latch = False
         self.changes = 0  # of states, settings, limits and the latch, so that readers may cache
         self.cached = (GlobalState.UNKNOWN, 0)  # the global state, and when it was derived

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
+from shm.breaker_settings import BreakerSettings
 from shm.breaker_types import (
     BREAKER_EVENT,
     GLOBAL_AGE_NS,
     GLOBAL_BREAKER,
+    SILENT_NS,
     BreakerError,
     Cause,
     EventKind,
@@ -30,8 +33,10 @@ from shm.reference.common import index_of
 MOST_COMPONENTS: Final = (1 << 16) - 1
 
 
-def global_state(memory: BreakersMemory, before: GlobalState) -> GlobalState:
+def global_state(memory: BreakersMemory, before: GlobalState, now: int) -> GlobalState:
     """Return what the components come to: a function of them, the latch, and the state before.
+
+    It is open, too, if there was somebody who judged them, and is no more.
 
     It opens when the open ones have `open_bp` of the weight, and stays so until they have no more
     than `close_bp`. Disabled components have no weight. One without settings may be the one that
@@ -39,6 +44,8 @@ def global_state(memory: BreakersMemory, before: GlobalState) -> GlobalState:
     """
     enabled = [each for each in memory.breakers if each.control.state != State.DISABLED]
     is_open = [each for each in enabled if each.control.is_open]
+    if memory.fed_ns and now - memory.fed_ns > SILENT_NS:
+        return GlobalState.OPEN
     if memory.latch or any(each.settings is None or each.settings.critical for each in is_open):
         return GlobalState.OPEN
     if enabled and len(enabled) >= memory.limits.min_components:
@@ -108,6 +115,25 @@ class Breakers:
         self._memory.latch = on
         self._memory.changes += 1
 
+    def fed(self, now_ns: int | None = None) -> None:
+        """Say that the components are judged. Once said, it is to be said at least each 2 s."""
+        self._check_participant("feed it")
+        self._memory.fed_ns = now_or(now_ns)
+
+    def configure(
+        self,
+        settings: Mapping[str, BreakerSettings],
+        limits: tuple[int, int, int, bool] | None = None,
+        now_ns: int | None = None,
+    ) -> None:
+        """Give some breakers new settings, and the group new limits, under one lock."""
+        self._check_participant("configure")
+        breakers = {name: self.breaker(name) for name in settings}
+        if limits is not None:
+            self.limits(*limits)
+        for name, breaker in breakers.items():
+            breaker.configure(settings[name], now_ns)
+
     def state(self, now_ns: int | None = None) -> GlobalState:
         """Return the global state: the cached one, unless it is old."""
         now = now_or(now_ns)
@@ -136,7 +162,7 @@ class Breakers:
 
     def _derive(self, now: int) -> tuple[GlobalState, GlobalState]:
         before = self._memory.cached[0]
-        after = global_state(self._memory, before)
+        after = global_state(self._memory, before, now)
         self._memory.cached = (after, now)
         self._memory.changes += before != after
         return before, after

@@ -124,10 +124,12 @@ def test_a_context_of_another_stage_is_refused() -> None:
 def test_arrays_of_another_dtype_are_refused() -> None:
     with pytest.raises(RecordError, match=r"dtype of market was .*, must be "):
         drive().run(context(step=1), {"market": np.zeros(1, INTENT)})
-    joined = np.concatenate([contexts(1), contexts(1, 1)])
-    assert joined.dtype.itemsize < CONTEXT.itemsize
-    with pytest.raises(RecordError, match=r"dtype of contexts was .*join their bytes"):
-        drive().run(joined, {"market": market(5, 6)})
+    joined = np.concatenate([market(5), market(6)])
+    assert joined.dtype.itemsize < MARKET.itemsize
+    with pytest.raises(RecordError, match=r"dtype of market was .*join their bytes"):
+        drive().run(contexts(2), {"market": joined})
+    with pytest.raises(RecordError, match=r"dtype of contexts was .*, must be "):
+        drive().run(np.zeros(1, INTENT), {"market": market(5)})
 
 
 def test_arrays_need_not_be_contiguous() -> None:

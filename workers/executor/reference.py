@@ -28,6 +28,7 @@ class PaperExecutor:
     ```
     an order, when                                          becomes
     the halt word is set                                    REJECTED 201
+    all positions are to be closed, and it does not reduce  REJECTED 203
     the breakers do not let it go on                        REJECTED 204
     its side of the quote is missing                        REJECTED 302
     it is reduce only, and there is nothing to reduce       REJECTED 207
@@ -35,8 +36,8 @@ class PaperExecutor:
     otherwise                                               FILL, whole; reduce only: what is held
     ```
 
-    The breakers (`pipeline.admission`) are asked here too: one may have opened since risk asked
-    them. An order reduces if all that it would fill is held on the other side.
+    The breakers (`pipeline.admission`) are asked here too, and the order to flatten: that may have
+    changed since risk looked. An order reduces if all that it would fill is held on the other side.
 
     The size of the quote is not looked at. A stop belongs to a position: the fill that opens it
     sets it, one that adds may replace it, and it goes with the position. A quote that reaches it
@@ -104,6 +105,8 @@ class PaperExecutor:
         index, reducing = int(order["instrument"]), filled <= reducible
         if context["halted"] != 0:
             _reject(execution, Denial.KILLED)
+        elif context["flatten"] != 0 and not reducing:
+            _reject(execution, Denial.MODE_REDUCE_ONLY)
         elif not admits(context, self.masks, index, reducing=reducing):
             _reject(execution, Denial.BREAKER_OPEN)
         elif quoted <= 0:

@@ -120,6 +120,11 @@ class PyBreakers : public Role {
     return shm::GlobalLimits::of(group().limits.load(std::memory_order_acquire)).live;
   }
 
+  void fed(OptionalTime now) {
+    participant("feed it");
+    // Release: what was found is in the words before.
+    group().fed_ns.store(static_cast<std::uint64_t>(or_now(now)), std::memory_order_release);
+  }
   bool latch() { return group().latch.load(std::memory_order_acquire) != 0; }
   void set_latch(bool on) {
     participant("set the latch");
@@ -198,6 +203,18 @@ class PyBreakers : public Role {
   int shard_;
 };
 
+/// A lock of the segment, taken by calling it.
+class Held {
+ public:
+  explicit Held(const nb::object& lock) : claim_(lock()) {}
+  ~Held() { claim_.attr("release")(); }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+ private:
+  nb::object claim_;
+};
+
 class PyBreaker {
  public:
   PyBreaker(nb::handle_t<PyBreakers> group, nb::handle name)
@@ -234,8 +251,7 @@ class PyBreaker {
     return breaker_.reap(or_now(now), PyIsAlive(alive));
   }
 
-  void configure(nb::handle settings, OptionalTime now) {
-    group_->participant("configure");
+  shm::BreakerSettings checked(nb::handle settings) const {
     shm::BreakerSettings words;
     const nb::object values = settings.attr("words")();
     std::uint64_t at[shm::BreakerSettingsWords::kWords];
@@ -245,11 +261,21 @@ class PyBreaker {
     for (std::size_t i = 0; i < std::size(at); ++i)
       at[i] = unsigned_word(values[i], "a setting of breaker '" + name_ + "'");
     std::memcpy(&words, at, sizeof words);
-    const nb::object lock = group_->settings_lock()();
+    return words;
+  }
+
+  /// Under the lock of the settings.
+  void take(const shm::BreakerSettings& settings, OptionalTime now) {
     group_->check_open();
-    breaker_.configure(words, or_now(now));
+    breaker_.configure(settings, or_now(now));
     group_->group().changes.fetch_add(1, std::memory_order_release);
-    lock.attr("release")();
+  }
+
+  void configure(nb::handle settings, OptionalTime now) {
+    group_->participant("configure");
+    const shm::BreakerSettings words = checked(settings);
+    const Held lock(group_->settings_lock());
+    take(words, now);
   }
 
   bool by_hand(Breaker::Manual wanted, const char* verb, OptionalTime now, const std::string& actor,
@@ -390,6 +416,24 @@ class PyBreaker {
   nb::object permits_[2];
 };
 
+/// All settings are checked before the first is replaced, and nobody replaces them at the same time.
+void configure_all(nb::handle_t<PyBreakers> self, nb::dict settings, nb::object limits,
+                   OptionalTime now) {
+  auto& group = nb::cast<PyBreakers&>(self);
+  group.participant("configure");
+  std::vector<std::pair<std::unique_ptr<PyBreaker>, shm::BreakerSettings>> all;
+  for (const auto [name, each] : settings) {
+    auto breaker = std::make_unique<PyBreaker>(self, name);
+    const shm::BreakerSettings words = breaker->checked(each);
+    all.emplace_back(std::move(breaker), words);
+  }
+  const Held lock(group.settings_lock());
+  if (!limits.is_none())
+    group.limits(nb::cast<std::int64_t>(limits[0]), nb::cast<std::int64_t>(limits[1]),
+                 nb::cast<std::int64_t>(limits[2]), nb::cast<bool>(limits[3]));
+  for (auto& [breaker, words] : all) breaker->take(words, now);
+}
+
 using Manual = Breaker::Manual;
 
 /// A method for each thing that is done by hand.
@@ -448,6 +492,9 @@ void bind_breaker(nb::module_& module) {
            nb::arg("close_bp"), nb::arg("live") = false)
       .def_prop_ro("current_limits", &PyBreakers::current_limits)
       .def_prop_ro("latch", &PyBreakers::latch)
+      .def("configure", &configure_all, nb::arg("settings"), nb::arg("limits") = nb::none(),
+           nb::arg("now_ns") = nb::none())
+      .def("fed", &PyBreakers::fed, nb::arg("now_ns") = nb::none())
       .def("set_latch", &PyBreakers::set_latch, nb::arg("on"))
       .def("state", &PyBreakers::state, nb::arg("now_ns") = nb::none())
       .def("derive", &PyBreakers::derive, nb::arg("now_ns") = nb::none())

@@ -22,7 +22,7 @@ BOT4_DESCRIBE(bot4::shm::CellsHeader, count, record_bytes)
 BOT4_DESCRIBE(bot4::shm::DoorbellWords, bell, sleeping, sleeps)
 BOT4_DESCRIBE(bot4::shm::HistogramWords, wanted_epoch, epoch, sum, low, high, bucket)
 BOT4_DESCRIBE(bot4::shm::PaddedWord, value)
-BOT4_DESCRIBE(bot4::shm::BreakersHeader, count, global, changes, latch, limits, shards)
+BOT4_DESCRIBE(bot4::shm::BreakersHeader, count, global, changes, latch, limits, shards, fed_ns)
 BOT4_DESCRIBE(bot4::shm::BreakerWords, control, since, consecutive, told, reaped_ns)
 BOT4_DESCRIBE(bot4::shm::BreakerEvent, time_ns, before, after, breaker, kind, cause, pid, spare,
               calls, failures, slow, consecutive, settings_version, sequence, actor, reason)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shm import BreakerError
-from shm.breaker_types import GLOBAL_AGE_NS, Cause, EventKind, GlobalState, State
+from shm import BreakerError, ShmError
+from shm.breaker_types import GLOBAL_AGE_NS, SILENT_NS, Cause, EventKind, GlobalState, State
 from tests.shm.breaker.conftest import NewDesk
 from tests.shm.breaker.desk import MS, SECOND, WHO, Desk, settings
 
@@ -308,3 +308,33 @@ def test_states_are_what_the_events_say(four: Desk) -> None:
         (G.UNKNOWN, G.CLOSED, four.now - MS),
         (G.CLOSED, G.OPEN, four.now),
     ]
+
+
+def test_it_is_open_when_whoever_judged_the_components_has_fallen_silent(four: Desk) -> None:
+    four.group().fed(four.now)
+    four.now += SILENT_NS
+    assert _derived(four) == G.CLOSED
+    four.now += 1
+    assert _derived(four) == G.OPEN
+    assert four.observer().view(four.now) == (G.OPEN, 0, 0)
+    four.group().fed(four.now)
+    assert _derived(four) == G.CLOSED
+
+
+def test_it_does_not_wait_for_one_who_was_never_there(four: Desk) -> None:
+    four.now += 100 * SILENT_NS
+    assert _derived(four) == G.CLOSED
+
+
+def test_all_are_configured_together_or_none_is(four: Desk) -> None:
+    group = four.group()
+    fresh = settings(consecutive=7)
+    group.configure({"a": fresh, "d": fresh}, (2, 6_000, 1_000, False), four.now)
+    assert [four.breaker(name).settings == fresh for name in FOUR] == [True, False, False, True]
+    assert group.current_limits == (2, 6_000, 1_000, False)
+    other = settings(consecutive=8)
+    with pytest.raises(ShmError):
+        group.configure({"a": other, "nobody": other}, None, four.now)
+    with pytest.raises(BreakerError, match="close_bp was 9000"):
+        group.configure({"a": other}, (2, 6_000, 9_000, False), four.now)
+    assert four.breaker("a").settings == fresh

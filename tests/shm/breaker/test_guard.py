@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -120,3 +120,15 @@ def test_a_cancelled_call_is_a_failure(breaker: Breaker) -> None:
 
     asyncio.run(cancelled())
     assert breaker.totals()["failed"] == 1
+
+
+def test_generators_are_refused(breaker: Breaker) -> None:
+    async def prices() -> AsyncIterator[int]:
+        yield 1
+
+    def quantities() -> Iterator[int]:
+        yield 1
+
+    for generator in (prices, quantities):
+        with pytest.raises(TypeError, match="is a generator"):
+            guarded(breaker)(generator)

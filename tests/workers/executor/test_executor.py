@@ -196,6 +196,16 @@ def test_an_open_breaker_refuses_new_risk_at_the_fill(
     assert of(venue.sell(breakers, quantity=5), *told) == (*refused, 4, 3)  # turns
 
 
+def test_while_all_positions_are_to_be_closed_an_order_can_only_reduce(venue: Venue) -> None:
+    flatten = {"flatten": 1}
+    told = ("kind", "reason", "position")
+    refused = (ExecutionKind.REJECTED, Denial.MODE_REDUCE_ONLY)
+    assert of(venue.order(flatten), *told) == (*refused, 0)
+    venue.order(quantity=4)
+    assert of(venue.sell(flatten, quantity=5), *told) == (*refused, 4)
+    assert of(venue.sell(flatten, quantity=4), *told) == (ExecutionKind.FILL, 0, 0)
+
+
 @pytest.mark.parametrize("breakers", [{}, *AGAINST_NEW_RISK, *AGAINST_NOTHING])
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
 def test_an_open_breaker_lets_an_order_reduce(

@@ -73,6 +73,8 @@ class PaperExecutor final : public Kernel {
     const std::int64_t quantity = reduces ? std::min(order.quantity, reducible) : order.quantity;
     if (context.halted != 0) {
       reject(execution, Denial::kKilled);
+    } else if (context.flatten != 0 && quantity > reducible) {
+      reject(execution, Denial::kModeReduceOnly);  // approved before the order to flatten came
     } else if (!admission_.admits(context, order.header.instrument, quantity <= reducible)) {
       reject(execution, Denial::kBreakerOpen);
     } else if (quoted <= 0) {
