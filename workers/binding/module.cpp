@@ -1,5 +1,4 @@
-// The stages' native kernels, as capsules for the runtime; their states, for numpy; and the feed's
-// publisher.
+// The stages' native kernels, as capsules for the runtime, and their states, for numpy.
 #define BOT4_IMPORTS_NUMPY
 #include "../../pipeline/native/binding/kernel.hpp"
 
@@ -10,7 +9,6 @@
 #include "../../shm/native/binding/described.hpp"
 #include "../executor/native/describe.hpp"
 #include "../executor/native/executor.hpp"
-#include "../feed/native/publisher.hpp"
 #include "../ml/native/describe.hpp"
 #include "../ml/native/ml.hpp"
 #include "../ml/native/moving_average.hpp"
@@ -20,6 +18,9 @@
 #include "../ta/native/ta.hpp"
 
 namespace bot4::binding {
+
+void bind_feed(nb::module_& module);
+void bind_publisher(nb::module_& module);
 
 namespace {
 
@@ -104,85 +105,6 @@ void bind_kernels(nb::module_& module) {
   });
 }
 
-/// The feed's publisher, over the regions whose roles Python holds.
-class PyPublisher {
- public:
-  PyPublisher(nb::object market, nb::object ta, nb::object ticks, nb::object quotes,
-              nb::object latency, nb::object words)
-      : keep_{market, ta, ticks, quotes, latency, words},
-        publisher_(region<shm::RingHeader>(market), shm::Bell(region<shm::DoorbellWords>(ta)),
-                   region<shm::RingHeader>(ticks), region<shm::TableHeader>(quotes),
-                   region<shm::HistogramWords>(latency), words_of(words)) {}
-
-  bool trade(std::uint32_t instrument, std::int64_t price, std::int64_t quantity,
-             std::int8_t aggressor, std::int64_t venue_ns, std::int64_t received_ns,
-             std::uint64_t venue_sequence, std::uint64_t position) {
-    Market record{};
-    record.kind = MarketKind::kTrade;
-    record.price = price;
-    record.quantity = quantity;
-    record.aggressor = static_cast<Side>(aggressor);
-    return publish(record, instrument, venue_ns, received_ns, venue_sequence, position);
-  }
-
-  bool quote(std::uint32_t instrument, std::int64_t bid, std::int64_t bid_quantity,
-             std::int64_t ask, std::int64_t ask_quantity, std::int64_t venue_ns,
-             std::int64_t received_ns, std::uint64_t venue_sequence, std::uint64_t position) {
-    Market record{};
-    record.kind = MarketKind::kQuote;
-    record.bid = bid;
-    record.bid_quantity = bid_quantity;
-    record.ask = ask;
-    record.ask_quantity = ask_quantity;
-    return publish(record, instrument, venue_ns, received_ns, venue_sequence, position);
-  }
-
-  void heard(std::int64_t ns) { publisher_.heard(ns); }
-  bool has_room() const { return publisher_.has_room(); }
-  std::uint64_t published() const { return publisher_.published(); }
-  std::uint64_t position() { return publisher_.position(); }
-
- private:
-  template <class T>
-  static T* region(nb::handle pointer) {
-    return from_capsule<T>(pointer, kRegionCapsule);
-  }
-  static Publisher::Words words_of(nb::handle pointer) {
-    auto* word = region<shm::PaddedWord>(pointer);
-    return {&word[0].value, &word[1].value, &word[2].value, &word[3].value};
-  }
-
-  bool publish(Market& record, std::uint32_t instrument, std::int64_t venue_ns,
-               std::int64_t received_ns, std::uint64_t venue_sequence, std::uint64_t position) {
-    record.header.instrument = instrument;
-    record.header.venue_ns = venue_ns;
-    record.header.received_ns = received_ns;
-    record.venue_sequence = venue_sequence;
-    record.position = position;
-    return publisher_.publish(record);
-  }
-
-  std::vector<nb::object> keep_;
-  Publisher publisher_;
-};
-
-void bind_publisher(nb::module_& module) {
-  nb::class_<PyPublisher>(module, "Publisher")
-      .def(nb::init<nb::object, nb::object, nb::object, nb::object, nb::object, nb::object>(),
-           nb::kw_only(), nb::arg("market"), nb::arg("ta"), nb::arg("ticks"), nb::arg("quotes"),
-           nb::arg("latency"), nb::arg("words"))
-      .def("trade", &PyPublisher::trade, nb::arg("instrument"), nb::arg("price"),
-           nb::arg("quantity"), nb::arg("aggressor"), nb::arg("venue_ns"), nb::arg("received_ns"),
-           nb::arg("venue_sequence"), nb::arg("position"))
-      .def("quote", &PyPublisher::quote, nb::arg("instrument"), nb::arg("bid"),
-           nb::arg("bid_quantity"), nb::arg("ask"), nb::arg("ask_quantity"), nb::arg("venue_ns"),
-           nb::arg("received_ns"), nb::arg("venue_sequence"), nb::arg("position"))
-      .def("heard", &PyPublisher::heard, nb::arg("ns"))
-      .def("has_room", &PyPublisher::has_room)
-      .def_prop_ro("published", &PyPublisher::published)
-      .def_prop_ro("position", &PyPublisher::position);
-}
-
 }  // namespace
 
 }  // namespace bot4::binding
@@ -191,5 +113,6 @@ NB_MODULE(_native, module) {
   if (_import_array() < 0) throw nanobind::python_error();
   nanobind::set_leak_warnings(false);
   bot4::binding::bind_kernels(module);
+  bot4::binding::bind_feed(module);
   bot4::binding::bind_publisher(module);
 }

@@ -28,11 +28,15 @@ class _RefusedError(Exception):
 class Subscriptions:
     """The streams that a connection gets, changed by its requests.
 
-    `names` may be read at any time; a change holds from the next event that is sent.
+    `names` and `combined`, whether messages name their stream, may be read at any time; a change
+    holds from the next event that is sent.
     """
 
-    def __init__(self, streams: Collection[str], known: Collection[str]) -> None:
+    def __init__(
+        self, streams: Collection[str], known: Collection[str], *, combined: bool = True
+    ) -> None:
         self.names = list(streams)
+        self.combined = combined
         self._known = known
 
     def answer(self, message: bytes) -> bytes:
@@ -58,10 +62,14 @@ class Subscriptions:
                 raise _RefusedError(2, "Invalid request: too many parameters")
             return list(self.names)
         if method == "SET_PROPERTY":
-            _set_property(params)
+            _property(params, 2)
+            if not isinstance(params[1], bool):
+                raise _RefusedError(1, "Invalid value type: expected Boolean")
+            self.combined = params[1]
             return None
         if method == "GET_PROPERTY":
-            return _get_property(params)
+            _property(params, 1)
+            return self.combined
         if not params or not all(isinstance(name, str) for name in params):
             raise _RefusedError(2, "Invalid request: params must be names of streams")
         if method == "SUBSCRIBE":
@@ -106,19 +114,6 @@ def _check_fields(request: dict[str, Any]) -> None:
         raise _RefusedError(
             2, f"Invalid request: unknown variant {request['method']}, expected one of {expected}"
         )
-
-
-def _set_property(params: list[Any]) -> None:
-    _property(params, 2)
-    if not isinstance(params[1], bool):
-        raise _RefusedError(1, "Invalid value type: expected Boolean")
-    if not params[1]:
-        raise _RefusedError(2, "Invalid request: only combined streams are served")
-
-
-def _get_property(params: list[Any]) -> bool:
-    _property(params, 1)
-    return True
 
 
 def _property(params: list[Any], count: int) -> None:

@@ -83,7 +83,7 @@ class SeededMarket:
                 )
         self._seed = seed
         self._start = np.array([listing.price for listing in listings], np.int64)
-        self._size = np.array([_typical_lots(listing) for listing in listings], np.int64)
+        self._size = np.array([typical_lots(listing) for listing in listings], np.int64)
         self._step = round(volatility_bp * 1e-4 * _ONE / _SUM_DEVIATION)
         first = np.zeros((6, len(listings)), np.int64)
         first[_BID], first[_ASK] = self._start, self._start + 1
@@ -238,7 +238,8 @@ def _square(words: _Ints) -> _Ints:
     return result
 
 
-def _typical_lots(listing: Listing) -> int:
+def typical_lots(listing: Listing) -> int:
+    """Return a usual quantity at the top of the book: worth about 2,000 of the quote currency."""
     lot_notional_e16 = listing.price * listing.tick_e8 * listing.lot_e8
     return min(max(1, _TYPICAL_NOTIONAL_E8 * 10**8 // lot_notional_e16), 2**38)
 

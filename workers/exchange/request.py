@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-PATH = "/stream"
+COMBINED = "/stream"
+RAW = "/ws"
+KRAKEN = "/v2"
+COINBASE = ("/coinbase", "/")
+PATHS = (COMBINED, f"{RAW}/...", KRAKEN, *COINBASE)
+"""Where WebSockets are to be had: Binance's two, Kraken's, Coinbase's."""
+
 MOST_STREAMS = 1024
 """Streams of one connection, the limit of Binance."""
 
 _PARAMETERS = ("streams", "timeUnit", "after", "count")
+_OWN = ("after", "count")
 _UNITS = {"MILLISECOND": False, "MICROSECOND": True}
 _LIMIT = 2**43  # further on, microseconds since the epoch would not fit 64 bits
+_ANY = re.compile(r"[0-9]*")  # as a name of a raw stream, what some clients number connections by
 
 
 class RequestError(ValueError):
@@ -25,23 +34,26 @@ class NoSuchPathError(RequestError):
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """A request for a combined stream: ``/stream?streams=...&timeUnit=...&after=...&count=...``.
+    """A request for a stream, of Binance: ``/stream?streams=...&timeUnit=...``, ``/ws/<stream>``.
 
-    `after` and `count` are the simulator's own: the events with after < index <= count are sent,
-    without a `count` all that ever come.
+    ``after`` and ``count`` are the simulator's own, for all venues: the events with
+    after < index <= count are sent, without a `count` all that ever come, without `after` (None)
+    those from where the market stands.
     """
 
+    venue: str
     streams: tuple[str, ...]
+    combined: bool
     microseconds: bool
-    after: int
+    after: int | None
     count: int | None
 
     @classmethod
     def parse(cls, path: bytes, known: Collection[str]) -> StreamRequest:
-        """Return what the path of a request means; `known` are the streams that there are.
+        """Return what the path of a request means; `known` are Binance's streams that there are.
 
         Raises:
-            NoSuchPathError: it is not that of the combined stream.
+            NoSuchPathError: it is none of a WebSocket.
             RequestError: a parameter or a stream is unknown, or a value cannot be.
         """
         try:
@@ -49,13 +61,15 @@ class StreamRequest:
             pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         except ValueError as error:
             raise RequestError(f"path was {path!r}, must be a path and a query: {error}") from None
-        if parts.path != PATH:
-            raise NoSuchPathError(f"path was {parts.path!r}, must be {PATH!r}")
+        place = venue_of(parts.path)
+        if place is None:
+            raise NoSuchPathError(f"path was {parts.path!r}, must be one of {', '.join(PATHS)}")
+        allowed = _PARAMETERS if place == "binance" else _OWN
         parameters: dict[str, str] = {}
         for name, value in pairs:
-            if name not in _PARAMETERS:
+            if name not in allowed:
                 raise RequestError(
-                    f"unknown parameter {name!r}, must be one of {', '.join(_PARAMETERS)}"
+                    f"unknown parameter {name!r}, must be one of {', '.join(allowed)}"
                 )
             if name in parameters:
                 raise RequestError(f"parameter {name!r} was given twice, must be once")
@@ -63,12 +77,26 @@ class StreamRequest:
         unit = parameters.get("timeUnit", "MILLISECOND").upper()
         if unit not in _UNITS:
             raise RequestError(f"timeUnit was {unit!r}, must be one of {', '.join(_UNITS)}")
-        listed = parameters.get("streams", "")
-        streams = tuple(dict.fromkeys(listed.split("/"))) if listed else ()
+        combined = parts.path == COMBINED
+        text = parameters.get("streams", "")
+        listed = text.split("/") if text else []
+        if not combined and place == "binance":
+            raw = (unquote(name) for name in parts.path.removeprefix(RAW).split("/"))
+            listed += [name for name in raw if not _ANY.fullmatch(name)]
+        streams = tuple(dict.fromkeys(listed))
         check_streams(streams, known)
-        after = _integer("after", parameters.get("after", "0"))
+        after = _integer("after", parameters["after"]) if "after" in parameters else None
         count = _integer("count", parameters["count"]) if "count" in parameters else None
-        return cls(streams, _UNITS[unit], after, count)
+        return cls(place, streams, combined, _UNITS[unit], after, count)
+
+
+def venue_of(path: str) -> str | None:
+    """Return whose WebSocket is at a path, None if there is none."""
+    if path in (COMBINED, RAW) or path.startswith(f"{RAW}/"):
+        return "binance"
+    if path == KRAKEN:
+        return "kraken"
+    return "coinbase" if path in COINBASE else None
 
 
 def check_streams(streams: Collection[str], known: Collection[str]) -> None:

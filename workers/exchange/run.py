@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from workers.exchange.faults import faults_of
 from workers.exchange.listing import listings_from
+from workers.exchange.playback import Recording, Speed
+from workers.exchange.request import COINBASE, KRAKEN
+from workers.exchange.script import Entry, load, play
 from workers.exchange.server import ExchangeServer
 
 BEAT_EVERY = 0.5
@@ -30,10 +37,6 @@ async def run(
         ListingError: the configuration has a value that cannot be.
         OSError: the port cannot be had.
     """
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     exchange = config["exchange"]
     server = ExchangeServer(
         listings_from(config["instruments"]),
@@ -42,9 +45,36 @@ async def run(
         rate=exchange["rate"],
         last=config.get("run", {}).get("events"),
     )
-    store_port(await server.start(exchange["host"]))
-    over = [loop.create_task(stop.wait()), loop.create_task(server.wait_failed())]
+    await serve(server, store_port, store_beat, host=exchange["host"])
+
+
+async def serve(
+    server: ExchangeServer,
+    store_port: Callable[[int], None],
+    store_beat: Callable[[int], None] = lambda now: None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    script: Sequence[Entry] = (),
+) -> None:
+    """Start a server, with faults by a script, and serve until SIGTERM or SIGINT.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    over: list[asyncio.Task[None]] = []
     try:
+        chosen = await server.start(host, port)
+        over = [
+            loop.create_task(_stopped(stop)),
+            loop.create_task(server.wait_failed()),
+            loop.create_task(play(server.faults, script)),
+        ]
+        store_port(chosen)
         while not any(task.done() for task in over):
             store_beat(time.monotonic_ns())
             await asyncio.wait(over, timeout=BEAT_EVERY, return_when=asyncio.FIRST_COMPLETED)
@@ -55,3 +85,78 @@ async def run(
         await server.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+async def _stopped(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `bot4 exchange` was told; see its help.
+
+    `instruments` are those of a resolved configuration.
+    """
+
+    instruments: Sequence[Mapping[str, Any]]
+    host: str
+    port: int
+    seed: int
+    rate: int
+    volatility_bp: float
+    venues: tuple[str, ...]
+    faults: tuple[str, ...]
+    script: Path | None
+    captures: tuple[Path, ...]
+    speed: str
+
+
+def run_alone(options: Options, announce: Callable[[dict[str, Any]], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is told the addresses once clients are accepted.
+
+    Raises:
+        ListingError: an instrument or a number cannot be.
+        FaultError: a fault cannot be.
+        CaptureError: a captured file cannot be played.
+        OSError: a file cannot be read, or the port cannot be had.
+    """
+    faults = tuple(fault for text in options.faults for fault in faults_of(text))
+    entries = [Entry(0.0, faults, None)] if faults else []
+    if options.script is not None:
+        entries += load(options.script)
+    speed = Speed.parse(options.speed)
+    server = ExchangeServer(
+        listings_from(options.instruments),
+        seed=options.seed,
+        volatility_bp=options.volatility_bp,
+        rate=options.rate,
+        venues=options.venues,
+        recording=Recording.load(options.captures) if options.captures else None,
+        speed=speed,
+    )
+    asyncio.run(
+        serve(
+            server,
+            lambda port: announce(addresses(options.host, port, options.venues)),
+            lambda now: server.exchange.keep_up(),
+            host=options.host,
+            port=options.port,
+            script=entries,
+        )
+    )
+
+
+def addresses(host: str, port: int, venues: Sequence[str]) -> dict[str, Any]:
+    """Return where everything is to be had."""
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    sockets = {"binance": "", "kraken": KRAKEN, "coinbase": COINBASE[0]}
+    return {
+        "host": host,
+        "port": port,
+        "pid": os.getpid(),
+        "venues": {
+            venue: {"websocket": f"ws://{place}{sockets[venue]}", "rest": f"http://{place}"}
+            for venue in venues
+        },
+        "control": f"http://{place}/control",
+    }

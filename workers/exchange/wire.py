@@ -6,8 +6,9 @@ that was cut off says where to go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from workers.exchange.decimals import Decimals
 from workers.exchange.listing import Listing
 from workers.exchange.market import TRADE, Events
 
@@ -30,8 +31,8 @@ class Encoder:
 
     def __init__(self, listings: Sequence[Listing], rate: int) -> None:
         self._rate = rate
-        self._prices = [_decimal(listing.tick_e8) for listing in listings]
-        self._quantities = [_decimal(listing.lot_e8) for listing in listings]
+        self._prices = [Decimals(listing.tick_e8).text for listing in listings]
+        self._quantities = [Decimals(listing.lot_e8).text for listing in listings]
         self._trades = []
         self._quotes = []
         for symbol in (listing.symbol for listing in listings):
@@ -41,9 +42,9 @@ class Encoder:
             )
             self._quotes.append((f'{{"stream":"{quote}","data":{{"u":', f',"s":"{symbol}","b":"'))
 
-    def encode(self, events: Events, *, microseconds: bool = False) -> list[str]:
+    def encode(self, events: Events, *, microseconds: bool = False, skew_us: int = 0) -> list[str]:
         """Return one message an event; times are in ms unless `microseconds` are wanted."""
-        times = EPOCH_US + events["index"].astype("<i8") * 1_000_000 // self._rate
+        times = EPOCH_US + skew_us + events["index"].astype("<i8") * 1_000_000 // self._rate
         if not microseconds:
             times //= 1000
         rows = zip(
@@ -82,14 +83,14 @@ class Encoder:
         return messages
 
 
-def frames(messages: Sequence[str]) -> bytes:
+def frames(messages: Sequence[str | bytes]) -> bytes:
     """Return messages as a server's WebSocket text frames, one after the other.
 
     They go to the socket in one call: a call for each would cost more than all the rest.
     """
     parts = []
     for message in messages:
-        payload = message.encode()
+        payload = message.encode() if isinstance(message, str) else message
         size = len(payload)
         if size < 126:
             parts.append(bytes((_TEXT, size)))
@@ -99,19 +100,3 @@ def frames(messages: Sequence[str]) -> bytes:
             parts.append(bytes((_TEXT, 127)) + size.to_bytes(8, "big"))
         parts.append(payload)
     return b"".join(parts)
-
-
-def _decimal(unit_e8: int) -> Callable[[int], str]:
-    """Return what writes a number of units, each of `unit_e8` 1e-8, with the unit's decimals."""
-    decimals, multiple = 8, unit_e8
-    while decimals and multiple % 10 == 0:
-        decimals, multiple = decimals - 1, multiple // 10
-
-    def whole(units: int) -> str:
-        return str(units * multiple)
-
-    def fraction(units: int) -> str:
-        digits = str(units * multiple).zfill(decimals + 1)
-        return f"{digits[:-decimals]}.{digits[-decimals:]}"
-
-    return fraction if decimals else whole

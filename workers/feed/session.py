@@ -44,12 +44,14 @@ class Timing:
             comes back do not all dial at once.
         attempt: An attempt is given up after that.
         silence: A connection on which nothing at all came for so long is dead; None: never.
+        ping: After so much silence the other side is asked whether it is there; None: never.
     """
 
     dial_every: float = 1.25
     jitter: float = 0.2
     attempt: float = 1.0
     silence: float | None = 1.5
+    ping: float | None = None
 
 
 @dataclass(slots=True)
@@ -68,12 +70,14 @@ class Session:
     `url_for` is called at each attempt, so the address can say where to go on. `on_message` gets
     the payload, which is valid during the call only, and when it was received, in ns of
     CLOCK_MONOTONIC; what it raises ends the session. `on_connected` hears of each connection that
-    was made, `on_disconnected` of each that was lost and of each attempt that failed, with the
-    cause.
+    was made, `on_lost` at once when it is no more, and whether that is because of its silence,
+    `on_disconnected`, after that, of the cause, and of that of each attempt that failed. `may_dial`
+    says after how many seconds the next attempt may be made, however short the grid is.
 
     Attributes:
         counts: What has happened so far.
         heard_ns: When the last frame of any kind came, a PING also; 0 before the first.
+        ping_text: The message that asks whether the venue is there; None: a PING frame.
     """
 
     def __init__(
@@ -82,25 +86,48 @@ class Session:
         on_message: Callable[[memoryview, int], None],
         *,
         on_connected: Callable[[], None] = lambda: None,
+        on_lost: Callable[[bool], None] = lambda silent: None,
         on_disconnected: Callable[[str], None] = lambda cause: None,
+        may_dial: Callable[[], float] = lambda: 0.0,
         timing: Timing | None = None,
+        ping_text: str | None = None,
         seed: int = 0,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.counts = Counts()
         self.heard_ns = 0
+        self.ping_text = ping_text
         self._url_for = url_for
         self._on_message = on_message
         self._on_connected = on_connected
+        self._on_lost = on_lost
         self._on_disconnected = on_disconnected
+        self._may_dial = may_dial
         self._timing = timing or Timing()
         self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
         self._clock = clock_ns
         self._stop = asyncio.Event()
+        self._link: _Link | None = None
 
     def stop(self) -> None:
         """End `run` in order; no message is handed over any more."""
         self._stop.set()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._link is not None
+
+    def send(self, text: str) -> None:
+        """Send a message if there is a connection."""
+        if self._link is not None:
+            self._link.send(text)
+
+    def drop(self, cause: str) -> None:
+        """Give the connection up, if there is one, and make another."""
+        if self._link is not None:
+            self._link.cause = cause
+            self._link.over.set()
 
     async def run(self) -> None:
         """Connect, and again whenever the connection is lost, until `stop`.
@@ -116,6 +143,9 @@ class Session:
                     await asyncio.wait_for(self._stop.wait(), wait)
                 continue
             jitter = self._random.uniform(1 - self._timing.jitter, 1 + self._timing.jitter)
+            if (wait := self._may_dial()) > 0:
+                next_dial = loop.time() + wait
+                continue
             next_dial = loop.time() + self._timing.dial_every * jitter
             await self._connect_once()
 
@@ -123,38 +153,54 @@ class Session:
         """Make one attempt and, if it succeeds, stay until the connection is over."""
         self.counts.dials += 1
         link = _Link(self)
+        silent = False
         try:
             cause = await _Dial(self._url_for(), link, self._timing.attempt).make(self._stop)
             if cause is None:
                 self.counts.connects += 1
-                link.cause = await self._stay(link)
+                silent = await self._stay(link)
                 self.counts.disconnects += 1
+                if not self._stop.is_set():
+                    self._on_lost(silent)
         finally:
-            await link.leave()
+            # Who is silent would not take leave either.
+            await link.leave(abruptly=silent)
         if link.error is not None:
             raise link.error
         if not self._stop.is_set():
             self._on_disconnected(cause or link.cause)
 
-    async def _stay(self, link: _Link) -> str:
-        """Return why the connection is over."""
+    async def _stay(self, link: _Link) -> bool:
+        """Return, when the connection is over, whether that is because of its silence."""
         stop = asyncio.ensure_future(self._stop.wait())
         over = asyncio.ensure_future(link.over.wait())
-        silence = self._timing.silence
+        silence, ping = self._timing.silence, self._timing.ping
         link.heard_ns = self._clock()
+        pinged_ns = 0
+        self._link = link
         try:
             self._on_connected()
             while not (stop.done() or over.done()):
-                left = None
+                # If this process itself stood still, what came meanwhile has been read: the loop
+                # looks at sockets before timers.
+                quiet = (self._clock() - link.heard_ns) / 1e9
+                left = []
                 if silence is not None:
-                    # If this process itself stood still, what came meanwhile has been read: the
-                    # loop looks at sockets before timers.
-                    left = silence - (self._clock() - link.heard_ns) / 1e9
-                    if left <= 0:
-                        return f"nothing came for {silence:g} s"
-                await asyncio.wait((stop, over), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            return link.cause
+                    if quiet >= silence:
+                        link.cause = f"nothing came for {silence:g} s"
+                        return True
+                    left.append(silence - quiet)
+                if ping is not None:
+                    if quiet < ping:
+                        left.append(ping - quiet)
+                    elif pinged_ns <= link.heard_ns:
+                        pinged_ns = self._clock()
+                        link.ping(self.ping_text)
+                wait = min(left, default=None)
+                await asyncio.wait((stop, over), timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            return False
         finally:
+            self._link = None
             stop.cancel()
             over.cancel()
 
@@ -205,13 +251,26 @@ class _Link(WSListener):
     def resume_writing(self) -> None:
         """See `pause_writing`."""
 
-    async def leave(self) -> None:
+    def send(self, text: str) -> None:
+        """Send a message, unless the connection is about to end."""
+        if self._transport is not None and not self.over.is_set():
+            self._transport.send(WSMsgType.TEXT, text.encode())
+
+    def ping(self, text: str | None) -> None:
+        """Ask whether the other side is there."""
+        if text is not None:
+            self.send(text)
+        elif self._transport is not None:
+            self._transport.send_ping()
+
+    async def leave(self, *, abruptly: bool = False) -> None:
         """Close the connection, if there is one, and wait until it is gone."""
         transport = self._transport
         if transport is None:
             return
-        transport.send_close(WSCloseCode.OK)
-        transport.disconnect()
+        if not abruptly:
+            transport.send_close(WSCloseCode.OK)
+        transport.disconnect(graceful=not abruptly)
         try:
             try:
                 await asyncio.wait_for(transport.wait_disconnected(), _FAREWELL)

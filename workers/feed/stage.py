@@ -58,6 +58,7 @@ class Feed:
             on_disconnected=self._on_disconnected,
         )
         self._shown_ns = 0
+        self._rows = [instrument.index for instrument in self._instruments]
         self._stopped = False
 
     async def run(self) -> None:
@@ -149,7 +150,7 @@ class Feed:
     async def _beat(self) -> None:
         while True:
             self._words.store("beat", time.monotonic_ns())
-            self._publisher.heard(self._session.heard_ns)
+            self._publisher.heard(self._session.heard_ns, self._rows)
             messages = self._session.counts.messages
             await asyncio.sleep(_BEAT_S)
             collect_garbage(idle=self._session.counts.messages - messages < _IDLE_MESSAGES)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import msgspec
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from workers.exchange.faults import Fault
 from workers.exchange.listing import Listing
 from workers.exchange.server import ExchangeServer
 
@@ -24,15 +26,21 @@ ALL = "/".join(
 )
 
 
-def exchange(rate: int = 0, seed: int = 1, last: int | None = None) -> ExchangeServer:
+def exchange(
+    rate: int = 0, seed: int = 1, last: int | None = None, **options: Any
+) -> ExchangeServer:
     """A server of the sample market, not yet started."""
-    return ExchangeServer(LISTINGS, seed=seed, volatility_bp=2, rate=rate, last=last)
+    return ExchangeServer(LISTINGS, seed=seed, volatility_bp=2, rate=rate, last=last, **options)
 
 
 @contextlib.asynccontextmanager
-async def serving(rate: int = 0) -> AsyncIterator[tuple[ExchangeServer, int]]:
-    """A started server and its port."""
-    server = exchange(rate)
+async def serving(
+    rate: int = 0, *faults: str, **options: Any
+) -> AsyncIterator[tuple[ExchangeServer, int]]:
+    """A started server, with faults from its start on, and its port."""
+    server = exchange(rate, **options)
+    for text in faults:
+        server.faults.begin(Fault.parse(text))
     try:
         yield server, await server.start()
     finally:
@@ -97,3 +105,25 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let everything else go on until something is so."""
     while not condition():
         await asyncio.sleep(0.001)
+
+
+async def fetch(port: int, path: str, order: object = None) -> tuple[int, dict[str, str], Any]:
+    """GET a path, or POST an order to it; return status, headers and the decoded body."""
+    body = (
+        b"" if order is None else order if isinstance(order, bytes) else msgspec.json.encode(order)
+    )
+    method = "GET" if order is None else "POST"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(
+            f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        head, _, content = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    return int(first.split(" ")[1]), headers, msgspec.json.decode(content)

@@ -34,8 +34,13 @@ def test_streams_come_and_go() -> None:
     assert subscriptions.names == ["ethusdt@trade"]
 
 
-def test_streams_are_combined() -> None:
-    subscriptions = Subscriptions([], KNOWN)
+def test_messages_name_their_stream_unless_it_is_switched_off() -> None:
+    subscriptions = Subscriptions([], KNOWN, combined=False)
+    assert answer(subscriptions, method="GET_PROPERTY", params=["combined"], id=1) == {
+        "result": False,
+        "id": 1,
+    }
+    answer(subscriptions, method="SET_PROPERTY", params=["combined", True], id=1)
     assert answer(subscriptions, method="GET_PROPERTY", params=["combined"], id=2) == {
         "result": True,
         "id": 2,
@@ -58,7 +63,6 @@ def test_streams_are_combined() -> None:
         ({"params": [], "id": 1}, 2, "missing field `method`"),
         ({"method": "LIST_SUBSCRIPTIONS", "id": 1, "x": 2}, 2, "unknown field 'x'"),
         ({"method": "SET_PROPERTY", "params": ["combined", 1], "id": 1}, 1, "expected Boolean"),
-        ({"method": "SET_PROPERTY", "params": ["combined", False], "id": 1}, 2, "only combined"),
         ({"method": "SET_PROPERTY", "params": ["other", True], "id": 1}, 0, "Unknown property"),
         ({"method": "GET_PROPERTY", "params": [], "id": 1}, 2, "name must be a string"),
         ({"method": "GET_PROPERTY", "params": ["a", "b"], "id": 1}, 2, "too many parameters"),

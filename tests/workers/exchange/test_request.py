@@ -15,10 +15,10 @@ def parse(query: str) -> StreamRequest:
 
 def test_streams_units_and_positions_are_understood() -> None:
     assert parse("?streams=btcusdt@trade/btcusdt@bookTicker") == StreamRequest(
-        KNOWN, False, 0, None
+        "binance", KNOWN, True, False, None, None
     )
     query = "?streams=btcusdt@trade&timeUnit=microsecond&after=5&count=9"
-    assert parse(query) == StreamRequest(KNOWN[:1], True, 5, 9)
+    assert parse(query) == StreamRequest("binance", KNOWN[:1], True, True, 5, 9)
     assert parse("?streams=btcusdt%40trade&timeUnit=MILLISECOND").streams == KNOWN[:1]
 
 
@@ -54,8 +54,24 @@ def test_what_cannot_be_served_is_refused_by_name(query: str, message: str) -> N
 
 
 def test_another_path_is_not_found() -> None:
-    with pytest.raises(NoSuchPathError, match="path was '/ws', must be '/stream'"):
-        StreamRequest.parse(b"/ws?streams=btcusdt@trade", KNOWN)
+    with pytest.raises(NoSuchPathError, match=r"path was '/v1', must be one of /stream, /ws/\.\."):
+        StreamRequest.parse(b"/v1?streams=btcusdt@trade", KNOWN)
+
+
+def test_raw_streams_are_in_the_path() -> None:
+    request = StreamRequest.parse(b"/ws/btcusdt@trade/btcusdt%40bookTicker?after=3", KNOWN)
+    assert request == StreamRequest("binance", KNOWN, False, False, 3, None)
+    assert StreamRequest.parse(b"/ws", KNOWN).streams == ()
+    # Some clients number their connections there, and subscribe later.
+    assert StreamRequest.parse(b"/ws/0", KNOWN).streams == ()
+
+
+def test_other_venues_have_paths_of_their_own() -> None:
+    assert StreamRequest.parse(b"/v2", ()).venue == "kraken"
+    assert StreamRequest.parse(b"/coinbase?after=7&count=9", ()).after == 7
+    assert StreamRequest.parse(b"/", ()).venue == "coinbase"
+    with pytest.raises(RequestError, match="unknown parameter 'streams', must be one of after"):
+        StreamRequest.parse(b"/v2?streams=btcusdt@trade", KNOWN)
 
 
 def test_there_is_a_most_of_streams() -> None:

@@ -12,9 +12,9 @@ from picows import WSCloseCode, WSHandshakeError, WSMsgType
 
 from tests.workers.exchange.samples import ALL, LISTINGS, client, exchange, run, serving, until
 from workers.exchange import connection
+from workers.exchange.exchange import NOMINAL_RATE
 from workers.exchange.listing import ListingError
 from workers.exchange.market import SeededMarket
-from workers.exchange.server import NOMINAL_RATE
 from workers.exchange.wire import Encoder
 
 MARKET = SeededMarket(LISTINGS, 1, 2)
@@ -124,7 +124,7 @@ def test_a_stream_that_is_subscribed_to_later_comes_from_then_on() -> None:
     [
         ("/stream?streams=xrpusdt@trade", "400.*unknown stream 'xrpusdt@trade'"),
         ("/stream?streams=&after=x", "400.*after was 'x'"),
-        ("/other", "404.*path was '/other', must be '/stream'"),
+        ("/other", "404.*path was '/other', must be one of /stream"),
     ],
 )
 def test_a_bad_request_is_refused_with_a_reason(path: str, message: str) -> None:

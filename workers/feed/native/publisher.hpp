@@ -7,12 +7,15 @@
 #pragma once
 
 #include <csignal>
+#include <deque>
+#include <span>
 #include <stdexcept>
 
 #include "../../../pipeline/native/records.hpp"
 #include "../../../shm/native/metrics.hpp"
 #include "../../../shm/native/ring.hpp"
 #include "../../../shm/native/table.hpp"
+#include "sink.hpp"
 
 namespace bot4 {
 
@@ -46,11 +49,12 @@ class Publisher {
     words_.committed->store(market_.published(), std::memory_order_release);
   }
 
-  /// Publishes a record, whose sequence, cause and stamp are filled in here. False if one of the
-  /// rings is full: nothing was published then.
+  /// Publishes a record, whose sequence, cause and stamp are filled in here. One without a position has
+  /// that of the one before it. False if one of the rings is full: nothing was published then.
   bool publish(Market& record) {
     if (!has_room()) return false;
     crash_if(CrashPoint::kReceived);
+    if (record.position == 0) record.position = position();
     const std::uint64_t sequence = market_.published();
     record.header.sequence = sequence;
     record.header.cause_step = sequence;
@@ -73,17 +77,35 @@ class Publisher {
 
   /// Something came over the link at `ns`, be it a PING: quotes that have not changed are not stale.
   void heard(std::int64_t ns) {
-    for (std::uint32_t row = 0; row < quotes_table_->rows; ++row) {
-      Quote quote{};
-      shm::TableReader(quotes_table_).read(row, &quote);
-      if (quote.received_ns == 0 || quote.link_ns >= ns) continue;
-      quote.link_ns = ns;
-      quotes_.write(row, &quote);
-    }
+    for (std::uint32_t row = 0; row < quotes_table_->rows; ++row) heard(ns, row);
+  }
+  /// The same for the instruments of one venue's links.
+  void heard(std::int64_t ns, std::span<const std::uint32_t> instruments) {
+    for (const std::uint32_t instrument : instruments) heard(ns, instrument);
   }
 
   bool has_room() const { return has_room(market_ring_) && has_room(ticks_ring_); }
   std::uint64_t published() const { return market_.published(); }
+
+  /// What was said of an instrument last, by whichever process.
+  Quote quote(std::uint32_t instrument) const {
+    Quote quote{};
+    shm::TableReader(quotes_table_).read(instrument, &quote);
+    return quote;
+  }
+
+  /// The highest trade id of an instrument that the ring still has; 0 if none.
+  std::uint64_t last_trade(std::uint32_t instrument) {
+    const std::uint64_t end = market_.published();
+    const std::uint64_t begin = end - std::min(end, market_ring_->capacity);
+    std::uint64_t highest = 0;
+    for (std::uint64_t sequence = begin; sequence < end; ++sequence) {
+      const Market& record = at(sequence);
+      if (record.kind == MarketKind::kTrade && record.header.instrument == instrument)
+        highest = std::max(highest, record.venue_sequence);
+    }
+    return highest;
+  }
 
   /// Where the source is to go on; 0 if nothing was published yet, or the source has no positions.
   std::uint64_t position() {
@@ -103,10 +125,16 @@ class Publisher {
         market_ring_->slots())[sequence & (market_ring_->capacity - 1)];
   }
 
+  void heard(std::int64_t ns, std::uint32_t instrument) {
+    Quote quote = this->quote(instrument);
+    if (quote.received_ns == 0 || quote.link_ns >= ns) return;
+    quote.link_ns = ns;
+    quotes_.write(instrument, &quote);
+  }
+
   void write_quote(const Market& record) {
     const std::uint32_t instrument = record.header.instrument;
-    Quote quote{};
-    shm::TableReader(quotes_table_).read(instrument, &quote);
+    Quote quote = this->quote(instrument);
     if (record.kind == MarketKind::kQuote) {
       quote.bid = record.bid;
       quote.bid_quantity = record.bid_quantity;
@@ -138,6 +166,36 @@ class Publisher {
   shm::TableWriter quotes_;
   shm::HistogramWriter through_;
   Words words_;
+};
+
+/// Publishes what is told. What finds no room is kept, in order: a message may tell more than one record,
+/// and is not to be read again. Who reads the messages stops until `flush` is true.
+class Outbox final : public Sink {
+ public:
+  explicit Outbox(Publisher& publisher) : publisher_(publisher) {}
+
+  void tell(Market& record) override {
+    if (!kept_.empty() || !publisher_.publish(record)) kept_.push_back(record);
+  }
+
+  /// Publishes as much as there is room for. True if nothing is left.
+  bool flush() {
+    while (!kept_.empty() && publisher_.publish(kept_.front())) kept_.pop_front();
+    return kept_.empty();
+  }
+
+  std::size_t kept() const { return kept_.size(); }
+
+  /// Where the source is to go on: behind what is kept, too.
+  std::uint64_t position() {
+    for (auto each = kept_.rbegin(); each != kept_.rend(); ++each)
+      if (each->position != 0) return each->position;
+    return publisher_.position();
+  }
+
+ private:
+  Publisher& publisher_;
+  std::deque<Market> kept_;
 };
 
 }  // namespace bot4

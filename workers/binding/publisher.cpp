@@ -1,0 +1,126 @@
+// The feed's way to the rings: the publisher, what is kept for it, and the lines that share it.
+#include "../../pipeline/native/binding/kernel.hpp"
+
+#include <nanobind/stl/vector.h>
+
+#include "../feed/native/arbiter.hpp"
+#include "../feed/native/publisher.hpp"
+
+namespace bot4::binding {
+
+namespace {
+
+/// The feed's publisher, over the regions whose roles Python holds.
+class PyPublisher {
+ public:
+  PyPublisher(nb::object market, nb::object ta, nb::object ticks, nb::object quotes,
+              nb::object latency, nb::object words)
+      : keep_{market, ta, ticks, quotes, latency, words},
+        publisher_(region<shm::RingHeader>(market), shm::Bell(region<shm::DoorbellWords>(ta)),
+                   region<shm::RingHeader>(ticks), region<shm::TableHeader>(quotes),
+                   region<shm::HistogramWords>(latency), words_of(words)) {}
+
+  bool trade(std::uint32_t instrument, std::int64_t price, std::int64_t quantity,
+             std::int8_t aggressor, std::int64_t venue_ns, std::int64_t received_ns,
+             std::uint64_t venue_sequence, std::uint64_t position) {
+    Market record{};
+    record.kind = MarketKind::kTrade;
+    record.price = price;
+    record.quantity = quantity;
+    record.aggressor = static_cast<Side>(aggressor);
+    return publish(record, instrument, venue_ns, received_ns, venue_sequence, position);
+  }
+
+  bool quote(std::uint32_t instrument, std::int64_t bid, std::int64_t bid_quantity,
+             std::int64_t ask, std::int64_t ask_quantity, std::int64_t venue_ns,
+             std::int64_t received_ns, std::uint64_t venue_sequence, std::uint64_t position) {
+    Market record{};
+    record.kind = MarketKind::kQuote;
+    record.bid = bid;
+    record.bid_quantity = bid_quantity;
+    record.ask = ask;
+    record.ask_quantity = ask_quantity;
+    return publish(record, instrument, venue_ns, received_ns, venue_sequence, position);
+  }
+
+  void heard(std::int64_t ns, const std::vector<std::uint32_t>& instruments) {
+    publisher_.heard(ns, instruments);
+  }
+  bool is_quoted(std::uint32_t instrument) const { return publisher_.quote(instrument).received_ns != 0; }
+  bool is_stale(std::uint32_t instrument) const { return publisher_.quote(instrument).stale != 0; }
+  std::uint64_t last_trade(std::uint32_t instrument) { return publisher_.last_trade(instrument); }
+  Publisher& native() { return publisher_; }
+  bool has_room() const { return publisher_.has_room(); }
+  std::uint64_t published() const { return publisher_.published(); }
+  std::uint64_t position() { return publisher_.position(); }
+
+ private:
+  template <class T>
+  static T* region(nb::handle pointer) {
+    return from_capsule<T>(pointer, kRegionCapsule);
+  }
+  static Publisher::Words words_of(nb::handle pointer) {
+    auto* word = region<shm::PaddedWord>(pointer);
+    return {&word[0].value, &word[1].value, &word[2].value, &word[3].value};
+  }
+
+  bool publish(Market& record, std::uint32_t instrument, std::int64_t venue_ns,
+               std::int64_t received_ns, std::uint64_t venue_sequence, std::uint64_t position) {
+    record.header.instrument = instrument;
+    record.header.venue_ns = venue_ns;
+    record.header.received_ns = received_ns;
+    record.venue_sequence = venue_sequence;
+    record.position = position;
+    return publisher_.publish(record);
+  }
+
+  std::vector<nb::object> keep_;
+  Publisher publisher_;
+};
+
+}  // namespace
+
+void bind_publisher(nb::module_& module) {
+  nb::class_<PyPublisher>(module, "Publisher")
+      .def(nb::init<nb::object, nb::object, nb::object, nb::object, nb::object, nb::object>(),
+           nb::kw_only(), nb::arg("market"), nb::arg("ta"), nb::arg("ticks"), nb::arg("quotes"),
+           nb::arg("latency"), nb::arg("words"))
+      .def("trade", &PyPublisher::trade, nb::arg("instrument"), nb::arg("price"),
+           nb::arg("quantity"), nb::arg("aggressor"), nb::arg("venue_ns"), nb::arg("received_ns"),
+           nb::arg("venue_sequence"), nb::arg("position"))
+      .def("quote", &PyPublisher::quote, nb::arg("instrument"), nb::arg("bid"),
+           nb::arg("bid_quantity"), nb::arg("ask"), nb::arg("ask_quantity"), nb::arg("venue_ns"),
+           nb::arg("received_ns"), nb::arg("venue_sequence"), nb::arg("position"))
+      .def("heard", &PyPublisher::heard, nb::arg("ns"), nb::arg("instruments"))
+      .def("is_quoted", &PyPublisher::is_quoted, nb::arg("instrument"))
+      .def("is_stale", &PyPublisher::is_stale, nb::arg("instrument"))
+      .def("last_trade", &PyPublisher::last_trade, nb::arg("instrument"))
+      .def("has_room", &PyPublisher::has_room)
+      .def_prop_ro("published", &PyPublisher::published)
+      .def_prop_ro("position", &PyPublisher::position);
+  // Each of these reads or writes what it was made of.
+  nb::class_<Outbox, Sink>(module, "Outbox")
+      .def("__init__",
+           [](Outbox* self, PyPublisher& publisher) { new (self) Outbox(publisher.native()); },
+           nb::arg("publisher"), nb::keep_alive<1, 2>())
+      .def("flush", &Outbox::flush)
+      .def_prop_ro("kept", &Outbox::kept)
+      .def_prop_ro("position", &Outbox::position);
+  nb::class_<Arbiter>(module, "Arbiter")
+      .def(nb::init<Sink&, std::size_t, bool>(), nb::arg("out"), nb::arg("instruments"), nb::kw_only(),
+           nb::arg("comparable"), nb::keep_alive<1, 2>())
+      .def("resume", &Arbiter::resume, nb::arg("instrument"), nb::arg("last_trade"), nb::arg("stale"))
+      .def("doubt",
+           [](Arbiter& self, std::uint32_t instrument, std::uint64_t reason, std::int64_t received_ns) {
+             self.doubt(instrument, static_cast<StaleReason>(reason), received_ns);
+           },
+           nb::arg("instrument"), nb::arg("reason"), nb::arg("received_ns"))
+      .def("is_stale", &Arbiter::is_stale, nb::arg("instrument"))
+      .def("last_trade", &Arbiter::last_trade, nb::arg("instrument"))
+      .def_prop_ro("repeated", &Arbiter::repeated)
+      .def_prop_ro("takeovers", &Arbiter::takeovers);
+  nb::class_<Arbiter::Line, Sink>(module, "Line")
+      .def(nb::init<Arbiter&>(), nb::arg("arbiter"), nb::keep_alive<1, 2>());
+}
+
+}  // namespace bot4::binding
