@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+SIMULATOR = "sim"
+"""The venue that is simulated by the process `exchange`."""
+
 E8 = 100_000_000
 """Units of money, price or quantity in one whole."""
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline import _native
+from pipeline.instruments import SIMULATOR
 from pipeline.records import (
     CONTEXT,
     CURSORS,
@@ -92,6 +93,13 @@ _LEAST: Final = {"market_capacity": _native.BATCH, "capacity": 2}
 
 CONFIG_BYTES: Final = 1 << 16
 HALT: Final = np.dtype([("time_ns", "<i8"), ("actor", "S64"), ("reason", "S184")])
+
+
+def processes(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what the supervisor starts for a configuration: an exchange only to trade there."""
+    if any(instrument["venue"] == SIMULATOR for instrument in config["instruments"]):
+        return PROCESSES
+    return PIPELINE
 
 
 def components(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -15,13 +15,14 @@ import json
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from pipeline.breakers.subscribers import Event, generation_of
 from shm import Breaker, Cause, EventKind, GlobalState, State
+from shm.breaker_types import GENERATIONS
 
 FILE = "breakers.jsonl"
 GLOBAL = "global"
@@ -29,6 +30,10 @@ GLOBAL = "global"
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _STATE_SHIFT = 61
+_TELLING = ("transition", "done", "no-op")
+"""Kinds of entries whose `after` is the state that the breaker was in."""
+
+_AGAIN = "as before the restart: "
 
 
 def state_name(word: int) -> str:
@@ -207,6 +212,29 @@ def read(path: Path) -> tuple[list[AuditEntry], list[str]]:
     return entries, notes
 
 
+def forced_open(entries: Iterable[AuditEntry]) -> dict[str, tuple[str, str]]:
+    """Return which breakers an operator has left forced open: by name, the actor and the reason.
+
+    The reason is that of a breaker that is forced open again.
+    """
+    last: dict[str, AuditEntry] = {}
+    for entry in entries:
+        if entry.kind not in _TELLING:
+            continue
+        known = last.get(entry.breaker)
+        if known is not None and known.run_id == entry.run_id:
+            # By generations: a disk that failed may have held up what the supervisor wrote.
+            ahead = (entry.generation - known.generation) % GENERATIONS
+            if ahead >= GENERATIONS // 2 or (ahead == 0 and known.actor):
+                continue
+        last[entry.breaker] = entry
+    return {
+        name: (entry.actor or "unknown", _AGAIN + entry.reason.removeprefix(_AGAIN))
+        for name, entry in last.items()
+        if entry.after == State.FORCED_OPEN.name.lower()
+    }
+
+
 def _shown(line: bytes) -> str:
     return repr(line[:40].decode(errors="replace")) + ("..." if len(line) > 40 else "")
 
@@ -243,7 +271,8 @@ class AuditWriter:
         self._dropped: Counter[str] = Counter()
         self.written = 0
         self.failure: str | None = None
-        """Why the last write failed; None if it did not."""
+        """Why the last write failed; None if it did not, or has not ended."""
+        self._insists = False
 
     @property
     def waiting(self) -> int:
@@ -275,6 +304,13 @@ class AuditWriter:
             self._dropped[entry.kind] += 1
         self._flush()
 
+    def insist(self) -> None:
+        """From now on write whatever the breaker says: at the end there is no later.
+
+        For any thread.
+        """
+        self._insists = True
+
     def idle(self) -> None:
         """Try again what waits; if nothing does, find out whether a sick storage has recovered."""
         if self._backlog:
@@ -291,17 +327,21 @@ class AuditWriter:
             self.written += 1
 
     def _call(self, write: Callable[[], None]) -> bool:
-        """Return whether the breaker admitted it and it succeeded."""
+        """Return whether it was tried, and succeeded."""
         permit = self._storage.acquire(self._clock())
-        if not permit:
+        if not permit and not self._insists:
             return False
         succeeded = False
+        self.failure = None
         try:
             write()
             succeeded = True
-            self.failure = None
         except OSError as error:
             self.failure = str(error)
+        except BaseException as error:
+            self.failure = f"{type(error).__name__}: {error}"
+            raise
         finally:
-            self._storage.complete(permit, succeeded, self._clock())
+            if permit:
+                self._storage.complete(permit, succeeded, self._clock())
         return succeeded

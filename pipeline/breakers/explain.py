@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.breakers.audit import state_name
 from pipeline.breakers.subscribers import Event
@@ -15,6 +15,31 @@ _CAUSES = {
     Cause.MAX_STAY: "its probes decided nothing for too long",
     Cause.NO_PROBES_LEFT: "all of its probes were used without a decision",
 }
+
+
+def readable(state: str) -> str:
+    """Return the name of a state as people read it."""
+    return state.replace("_", "-")
+
+
+def state_of(word: int) -> str:
+    """Return the state in a state word as people read it."""
+    return readable(state_name(word))
+
+
+def dropped(counts: Mapping[str, Mapping[str, int]]) -> str | None:
+    """Return which events were dropped; None if none was.
+
+    Args:
+        counts: By who dropped them, then by kind.
+    """
+    said = [
+        f"{who} dropped "
+        + ", ".join(f"{count} of kind {kind.lower()}" for kind, count in kinds.items() if count)
+        for who, kinds in counts.items()
+        if any(kinds.values())
+    ]
+    return f"events of the breakers are missing: {'; '.join(said)}" if said else None
 
 
 def sentence(event: Event, names: Sequence[str], wrong: str) -> str | None:
@@ -40,7 +65,7 @@ def sentence(event: Event, names: Sequence[str], wrong: str) -> str | None:
         why = f"{wrong} ({why})"
     if kind is EventKind.WOULD_TRIP:
         return f"{subject} would open, if it were not for metrics only: {why}"
-    return f"{subject}: {state_name(event['before'])} -> {state_name(event['after'])}: {why}"
+    return f"{subject}: {state_of(event['before'])} -> {state_of(event['after'])}: {why}"
 
 
 def _why(event: Event, cause: Cause) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.breakers.explain import readable
 from pipeline.breakers.health import Distance, distances
 from shm import Breaker, BreakerSettings, Cause, Counts, GlobalState, Segment, State
 
@@ -96,7 +97,8 @@ class BreakerFigures:
 class GlobalFigures:
     """The global state, the rules that it follows from, and the breakers that it follows.
 
-    `flatten` says whether all positions are being closed, which an operator has to end.
+    `flatten` says whether all positions are being closed, which an operator has to end, `dropped`
+    how many events found no place in the rings since the segment was made, by kind.
     """
 
     state: GlobalState
@@ -106,6 +108,7 @@ class GlobalFigures:
     open_bp: int
     close_bp: int
     breakers: Sequence[BreakerFigures]
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -163,6 +166,7 @@ def figures_of(
             bool(segment.words("run").load("flatten")),
             *group.current_limits[:3],
             [_figures(group.breaker(name), health[name], now_ns) for name in group.names],
+            {kind.name.lower(): count for kind, count in group.drops().items()},
         )
     finally:
         group.close()
@@ -212,7 +216,7 @@ def rate_bp(part: int, counts: Counts, settings: BreakerSettings) -> int | None:
 
 def explain(figures: BreakerFigures) -> str:
     """Return what a breaker does, since when, and why, in one sentence with figures."""
-    state = figures.state.name.lower().replace("_", "-")
+    state = readable(figures.state.name.lower())
     since = "" if figures.since_ns is None else f" since {duration(figures.since_ns)}"
     parts = [f"{state}{since}: {_why(figures)}"]
     if figures.wait_ns is not None:
@@ -271,9 +275,7 @@ def _why(figures: BreakerFigures) -> str:
 
 
 def _listed(breakers: Sequence[BreakerFigures]) -> str:
-    return ", ".join(
-        f"{each.name} is {each.state.name.lower().replace('_', '-')}" for each in breakers
-    )
+    return ", ".join(f"{each.name} is {readable(each.state.name.lower())}" for each in breakers)
 
 
 def _limit(bp: int) -> str:

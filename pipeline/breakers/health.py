@@ -25,6 +25,9 @@ OVERSLEPT_NS: Final = 500_000_000
 FIRST_WORD_NS: Final = 20_000_000_000
 """So long a feed may take to bring its first record, as a process may to begin to beat."""
 
+SUCCESSION_NS: Final = 3_000_000_000
+"""So long nobody need be there in the place of a process that died."""
+
 NOT_JUDGED: Final = (1 << 64) - 1
 """In a word: there is no value at the moment."""
 
@@ -118,16 +121,28 @@ class Vitals:
         config: Mapping[str, Any],
         stages: Mapping[str, Stage],
         lag_ns: Callable[[int], int],
+        *,
+        died_ns: int | None = None,
     ) -> None:
-        """`lag_ns` returns the age of the oldest event that is not on the disk, 0 without any."""
+        """Look at a run from now on.
+
+        Args:
+            segment: Of the run.
+            config: Its resolved configuration.
+            stages: Its stages by name.
+            lag_ns: Returns the age of the oldest event that is not on the disk, 0 without any.
+            died_ns: If the run goes on with one that was killed: since when all are awaited.
+        """
         self._config = config
         self._lag_ns = lag_ns
         self._shown = segment.words("health")
         self._processes = {
-            name: _Process(name, segment, config, stages) for name in topology.PIPELINE
+            name: _Process(name, segment, config, stages, died_ns) for name in topology.PIPELINE
         }
         self._last_ns: int | None = None
         self._fair_ns = 0
+        self.late_ns = 0
+        """How long after the one before the last look came, if that was too late; else 0."""
 
     def died(self, process: str, now_ns: int) -> None:
         """Note the death of a process."""
@@ -135,8 +150,9 @@ class Vitals:
 
     def look(self, now_ns: int) -> dict[str, Health]:
         """Return how well each component is; of none is anything said if this look is late."""
-        late = self._last_ns is not None and now_ns - self._last_ns > OVERSLEPT_NS
-        if self._last_ns is None or late:
+        slept_ns = 0 if self._last_ns is None else now_ns - self._last_ns
+        self.late_ns = slept_ns if slept_ns > OVERSLEPT_NS else 0
+        if self._last_ns is None or self.late_ns:
             self._fair_ns = now_ns  # the limits count from now on
             for process in self._processes.values():
                 process.latency.clear()
@@ -144,7 +160,7 @@ class Vitals:
         for process in self._processes.values():
             process.look(now_ns, self._fair_ns)
         return {
-            component: self._judge(component, now_ns, late=late)
+            component: self._judge(component, now_ns, late=bool(self.late_ns))
             for component in topology.components(self._config)
         }
 
@@ -160,7 +176,7 @@ class Vitals:
             if kind_of(component) == "feed":
                 venue = component.partition(".")[2]
                 found["age_ms"] = process.silence(venue, now_ns, self._fair_ns)
-                judged = found["age_ms"] is not None
+                judged = process.has_worked
             duration_ns = (found["p99_ms"] or (0, ""))[0]
         measured, wrong = [], []
         for quantity in topology.HEALTH[kind_of(component)]:
@@ -170,7 +186,7 @@ class Vitals:
             measured.append(_distance(self._config, component, quantity, word))
             if measured[-1].is_beyond and value is not None:
                 wrong.append(_sentence(measured[-1], value[1]))
-        # A death is one, whether or not the successor has begun.
+        # A death is one, whether or not the successor has begun, and so is one that never does.
         judged = (judged or bool(wrong)) and not late
         return Health(judged, "; ".join(wrong), duration_ns, tuple(measured))
 
@@ -179,11 +195,18 @@ class _Process:
     """What is known of one process."""
 
     def __init__(
-        self, name: str, segment: Segment, config: Mapping[str, Any], stages: Mapping[str, Stage]
+        self,
+        name: str,
+        segment: Segment,
+        config: Mapping[str, Any],
+        stages: Mapping[str, Stage],
+        died_ns: int | None,
     ) -> None:
         self._segment = segment
         self._words = segment.words(f"{name}.words")
         self._deaths: deque[int] = deque()
+        self._died_ns = died_ns  # since when it has no successor that beats
+        self._first_due_ns = died_ns  # since when it has none that has taken a record
         self._window_s = config["supervisor"]["restart_window_s"]
         self._capacities: dict[str, int] = {}
         for ring in stages[name].inputs if name in stages else ():
@@ -204,25 +227,42 @@ class _Process:
             }
         )
         self.has_begun = False
+        self.has_worked = False
         self.found: dict[str, tuple[int, str] | None] = {}
 
     def died(self, now_ns: int) -> None:
         self._deaths.append(now_ns)
         self.latency.clear()
+        # If its successor has died before it did anything, nobody is there since the first death.
+        self._see_successor()
+        self._died_ns = now_ns if self._died_ns is None else self._died_ns
+        self._first_due_ns = now_ns if self._first_due_ns is None else self._first_due_ns
+
+    def _see_successor(self) -> None:
+        # Until it is started these are its predecessor's words.
+        if self._died_ns is not None and self._words.load("beat") > self._died_ns:
+            self._died_ns = None
+        if self._first_due_ns is not None and self._words.load("first_ns") > self._first_due_ns:
+            self._first_due_ns = None
 
     def look(self, now_ns: int, fair_ns: int) -> None:
         """Find all quantities that do not depend on the venue, each with what it is of."""
         while self._deaths and now_ns - self._deaths[0] > self._window_s * 1e9:
             self._deaths.popleft()
+        self._see_successor()
         beat = self._words.load("beat")
         self.has_begun = bool(beat)
-        has_worked = bool(beat and self._words.load("first_ns"))
+        self.has_worked = has_worked = bool(beat and self._words.load("first_ns"))
         if not has_worked:
             self.latency.clear()
+        awaited_ns = _awaited(self._died_ns, now_ns, fair_ns)
+        beat_ms: tuple[int, str] | None = None
+        if beat:
+            beat_ms = now_ns - min(now_ns, max(beat, fair_ns)), "the last heartbeat"
+        elif awaited_ns:
+            beat_ms = awaited_ns, "the last death (no heartbeat since)"
         self.found = {
-            "beat_ms": (now_ns - min(now_ns, max(beat, fair_ns)), "the last heartbeat")
-            if beat
-            else None,
+            "beat_ms": beat_ms,
             "restarts": (len(self._deaths), f"{self._window_s:g} s"),
             "p99_ms": self.latency.look(now_ns) if has_worked else None,
             "queue_bp": max(map(self._filling, self._capacities), default=None)
@@ -234,24 +274,42 @@ class _Process:
         return self._segment.depth(ring) * 10_000 // self._capacities[ring], ring
 
     def silence(self, venue: str, now_ns: int, fair_ns: int) -> tuple[int, str] | None:
-        """Return the age of the oldest last message on the venue's link; None at the beginning."""
-        assert self._quotes is not None
+        """Return the age of the oldest last message on the venue's link; None at the beginning.
+
+        Until there is a first message, that is 20 s, or, after a death, 3 s; what was heard before
+        that counts then.
+        """
         what = "the last message"
+        if self.has_worked:
+            first_ns = self._words.load("first_ns")
+            # What its predecessor heard last is not its own.
+            since = max(self._heard(venue, first_ns), first_ns, fair_ns)
+            return now_ns - min(now_ns, since), what
+        if self._first_due_ns is not None:
+            if not _awaited(self._first_due_ns, now_ns, fair_ns):
+                return None
+            since = max(self._heard(venue, self._first_due_ns), fair_ns)
+            return now_ns - min(now_ns, since), what
         if not self.has_begun:
             return None
-        first_ns = self._words.load("first_ns")
-        if not first_ns:
-            age = now_ns - max(self._words.load("started_ns"), fair_ns)
-            return (age, what) if age > FIRST_WORD_NS else None
+        age = now_ns - max(self._words.load("started_ns"), fair_ns)
+        return (age, what) if age > FIRST_WORD_NS else None
+
+    def _heard(self, venue: str, default: int) -> int:
+        assert self._quotes is not None
         heard = []
         quote = np.zeros(1, QUOTE)
         for row in self._rows[venue]:
             self._quotes.read(row, quote)
             if quote["received_ns"][0]:  # until then nobody says that the link is alive
                 heard.append(int(quote["link_ns"][0]))
-        # What its predecessor heard last is not its own.
-        since = max(min(heard, default=first_ns), first_ns, fair_ns)
-        return now_ns - min(now_ns, since), what
+        return min(heard, default=default)
+
+
+def _awaited(died_ns: int | None, now_ns: int, fair_ns: int) -> int:
+    """Return for how long a successor has been awaited; 0 if not for too long."""
+    awaited_ns = 0 if died_ns is None else now_ns - max(died_ns, fair_ns)
+    return awaited_ns if awaited_ns > SUCCESSION_NS else 0
 
 
 def _distance(config: Mapping[str, Any], component: str, quantity: str, word: int) -> Distance:

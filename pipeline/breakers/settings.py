@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from pipeline.topology import components
-from shm import Breakers, BreakerSettings
+from shm import Breakers, BreakerSettings, RoleTakenError, State
+
+LOOK_S: Final = 0.05
+"""How often the supervisor looks, s: what a crashed process leaves in a breaker waits for as long.
+
+A window of time has at most so many calls."""
 
 KEYS: Final[Mapping[str, tuple[str, int]]] = {
     "window": ("window", 1),
@@ -31,6 +38,11 @@ KEYS: Final[Mapping[str, tuple[str, int]]] = {
 """Field of the settings -> key of the configuration, and how many of the field's units one of the
 key's is."""
 
+
+_PAUSE_S: Final = 0.01
+_TRIES: Final = 100  # a reload takes far less than this second
+
+_NOBODY: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({})
 
 _APPLIED: Final = frozenset(
     [key for key, _ in KEYS.values()]
@@ -118,30 +130,87 @@ def _values(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def begin(group: Breakers, config: Mapping[str, Any], now_ns: int | None = None) -> None:
-    """Give all breakers their settings, and close those that nobody has yet begun to use.
+def begin(
+    group: Breakers,
+    config: Mapping[str, Any],
+    now_ns: int | None = None,
+    forced: Mapping[str, tuple[str, str]] = _NOBODY,
+) -> tuple[str, ...]:
+    """Give settings to all breakers that have none, and close those that nobody has begun to use.
+
+    Of a run that is gone on with, all others keep what they have: it may have been loaded since.
+
+    Args:
+        group: The breakers.
+        config: A resolved configuration.
+        now_ns: CLOCK_MONOTONIC, which is read if it is None.
+        forced: Actor and reason by name of those that are forced open instead of closed.
+
+    Returns:
+        The names of those that were.
 
     Raises:
         As `apply`.
     """
-    apply(group, config, now_ns)
+    settings = settings_of(config)
+    unset = {name: each for name, each in settings.items() if group.breaker(name).settings is None}
+    if unset:
+        _configure(group, unset, config, now_ns, time.sleep)
+    opened = []
     for name in group.names:
-        group.breaker(name).initialise(now_ns)
+        breaker = group.breaker(name)
+        if name in forced and breaker.state in (State.UNINIT, State.INVALID):
+            actor, reason = forced[name]
+            breaker.force_open(now_ns, actor=actor, reason=reason)
+            opened.append(name)
+        else:
+            breaker.initialise(now_ns)
+    return tuple(opened)
 
 
-def apply(group: Breakers, config: Mapping[str, Any], now_ns: int | None = None) -> None:
+def apply(
+    group: Breakers,
+    config: Mapping[str, Any],
+    now_ns: int | None = None,
+    *,
+    wait: Callable[[float], object] = time.sleep,
+) -> None:
     """Give all breakers the settings of a configuration, those that are at work included.
 
     Their states stay as they are. The limits of health, and what is done when the global one opens,
-    are the supervisor's, which has read them at its start. `now_ns` is of CLOCK_MONOTONIC, which is
-    read if it is None.
+    are the supervisor's, which has read them at its start.
+
+    Args:
+        group: The breakers.
+        config: A resolved configuration.
+        now_ns: CLOCK_MONOTONIC, which is read if it is None.
+        wait: Waits for some seconds, while somebody else is doing so.
 
     Raises:
         BreakerError: a value is wrong; nothing was changed.
-        RoleTakenError: somebody else is doing so at this moment.
+        RoleTakenError: somebody else has been doing so for a second; nothing was changed.
     """
+    _configure(group, settings_of(config), config, now_ns, wait)
+
+
+def _configure(
+    group: Breakers,
+    settings: dict[str, BreakerSettings],
+    config: Mapping[str, Any],
+    now_ns: int | None,
+    wait: Callable[[float], object],
+) -> None:
     table = config["breakers"]
-    settings = settings_of(config)
-    group.limits(table["min_components"], table["open_bp"], table["close_bp"])
-    for name, each in settings.items():
-        group.breaker(name).configure(each, now_ns)
+    live = group.current_limits.live
+    limits = table["min_components"], table["open_bp"], table["close_bp"], live
+    for _ in range(_TRIES):
+        try:
+            group.configure(settings, limits, now_ns)
+        except RoleTakenError:
+            wait(_PAUSE_S)
+        else:
+            return
+    raise RoleTakenError(
+        "the settings of the breakers were not changed: another reload is under way; repeat "
+        "(bot4 breaker reload)"
+    )

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
-from pipeline.breakers.audit import state_name
-from pipeline.breakers.explain import sentence
-from pipeline.breakers.health import Health, Vitals, components_of
-from pipeline.breakers.settings import begin
+from pipeline.breakers.explain import sentence, state_of
+from pipeline.breakers.health import OVERSLEPT_NS, Health, Vitals, components_of
+from pipeline.breakers.settings import LOOK_S, begin
 from pipeline.breakers.subscribers import Continuity, Event, generation_of
 from pipeline.stage import Stage
 from shm import Breaker, Breakers, EventKind, GlobalState, Segment, State
-from shm.breaker_types import GENERATIONS
-
-LOOK_S: Final = 0.05
-"""How often to look: what a crashed process leaves behind in a breaker waits for as long."""
+from shm.breaker_types import GENERATIONS, SILENT_NS
 
 _UNTIL_RESUMED = "new risk is refused and positions are closed until `bot4 breaker resume`"
 _ACTS = {
@@ -26,8 +23,10 @@ _ACTS = {
 }
 
 _MOST_EVENTS = 1024
+_LOOK_NS = int(LOOK_S * 1e9)
 _COUNTING = (State.CLOSED, State.METRICS_ONLY)
 _BLOCKING = (State.UNINIT, State.INVALID, State.OPEN, State.FORCED_OPEN)
+_OPEN = ("open", "forced-open")
 
 
 class BreakerWatch:
@@ -45,8 +44,10 @@ class BreakerWatch:
         now_ns: int,
         publish: Callable[[Event], None] = lambda event: None,
         lag_ns: Callable[[int], int] = lambda now_ns: 0,
+        resumed: bool = False,
+        forced: Mapping[str, tuple[str, str]] = MappingProxyType({}),
     ) -> None:
-        """Give the breakers their settings, and close those that were never closed.
+        """Give settings to the breakers that have none, and close those that were never closed.
 
         All others, of a run that is gone on with, stay as they are.
 
@@ -60,6 +61,8 @@ class BreakerWatch:
             now_ns: CLOCK_MONOTONIC, as in all other calls.
             publish: Is given each event of the breakers, in order.
             lag_ns: Returns at a time the age of the oldest event that is not on the disk.
+            resumed: Whether it is a run that was killed, and whose processes are awaited again.
+            forced: Actor and reason of those that are forced open again instead of closed.
         """
         self._group = group
         self._config = config
@@ -68,12 +71,19 @@ class BreakerWatch:
         self._publish = publish
         self._run = segment.words("run")
         self._breakers = {name: self._group.breaker(name) for name in self._group.names}
-        self._vitals = Vitals(segment, config, stages, lag_ns)
+        self._vitals = Vitals(segment, config, stages, lag_ns, died_ns=now_ns if resumed else None)
         self._wrong: dict[str, tuple[int, str]] = {}  # the last, and in which generation it was
         self._global = GlobalState.UNKNOWN
+        self._fed_ns = 0  # not known of a predecessor, who may have been silent for long
+        self._acted_ns = 0  # what was open until then has been acted on
+        self._is_oversleeping = False
         self._continuity = Continuity(self._words())
-        begin(self._group, config, now_ns)
-        self._follow(now_ns)
+        again = begin(self._group, config, now_ns, forced)
+        self._group.fed(now_ns)
+        # Those are refused what they were refused before; to halt for them would halt each run
+        # before an operator could reset them.
+        self._follow(now_ns, on_open="refuse" if again else None)
+        self._fed_ns = now_ns
 
     def tick(self, now_ns: int, *, judge: bool = True) -> None:
         """Look, and do what follows.
@@ -85,12 +95,16 @@ class BreakerWatch:
         if self._run.load("halted") and not self._group.latch:
             self._group.set_latch(True)
         if judge:
-            for name, health in self._vitals.look(now_ns).items():
+            found = self._vitals.look(now_ns)
+            self._tell_late(self._vitals.late_ns)
+            for name, health in found.items():
                 if health.judged:
                     self._feed(self._breakers[name], health, now_ns)
         for breaker in self._breakers.values():
             breaker.reap(now_ns)
+        self._group.fed(now_ns)
         self._follow(now_ns)
+        self._fed_ns = now_ns
 
     def died(self, process: str, how: str, now_ns: int) -> None:
         """Count the death of a process as one failure of the components that it is.
@@ -106,6 +120,15 @@ class BreakerWatch:
     def _wrong_in(self, name: str, generation: int) -> str:
         known, wrong = self._wrong.get(name, (0, ""))
         return wrong if known == generation % GENERATIONS else ""
+
+    def _tell_late(self, late_ns: int) -> None:
+        if late_ns and not self._is_oversleeping:
+            refused = "; new risk was refused meanwhile" if late_ns > SILENT_NS else ""
+            self._report(
+                f"the supervisor looked {late_ns / 1e6:.0f} ms after its last look, later than "
+                f"{OVERSLEPT_NS / 1e6:.0f} ms: no component is judged by that{refused}"
+            )
+        self._is_oversleeping = late_ns > 0
 
     def _words(self) -> list[int]:
         return [breaker.word for breaker in self._breakers.values()]
@@ -132,20 +155,50 @@ class BreakerWatch:
 
     # Following.
 
-    def _follow(self, now_ns: int) -> None:
+    def _follow(self, now_ns: int, on_open: str | None = None) -> None:
+        """Hand on what has happened, and act if the global one has opened.
+
+        `on_open` goes over what is configured.
+        """
         state = GlobalState(self._group.derive(now_ns))
+        told: list[Event] = []
         while True:
             events = self._group.events(_MOST_EVENTS)
-            for event in self._continuity.fill(events):
-                self._tell(event)
+            told += self._continuity.fill(events)
             if len(events) < _MOST_EVENTS:
                 break
-        for event in self._continuity.look(self._words(), now_ns, state, latch=self._group.latch):
+        told += self._continuity.look(self._words(), now_ns, state, latch=self._group.latch)
+        for event in told:
             self._tell(event)
-        # By the state, not by its event, which may have been lost.
+        opened = [event for event in told if self._has_opened(event)]
+        if opened and state is not GlobalState.OPEN:
+            state = GlobalState(self._group.derive(now_ns))  # it may have been open since
+        # By the state first, not by events, which may have been lost.
         before, self._global = self._global, state
-        if GlobalState.OPEN in (before, state) and before is not state:
-            self._turned(before, state)
+        on_open = on_open or self._config["breakers"]["on_open"]
+        if GlobalState.OPEN not in (before, state):
+            if opened:
+                self._act("open for less than a look", self._were_open(told), on_open)
+        elif before is not state:
+            self._turned(before, state, on_open)
+        if opened or state is GlobalState.OPEN:
+            # Others may yet tell of the same opening.
+            times = (int(event["time_ns"]) for event in told)
+            self._acted_ns = max([now_ns, *times]) + _LOOK_NS
+
+    def _has_opened(self, event: Event) -> bool:
+        """Return whether an event says that the global one has opened, and that is news."""
+        if event["time_ns"] <= self._acted_ns:
+            return False
+        if event["kind"] == EventKind.GLOBAL:
+            # If only because nobody judged the components for so long, that is over now.
+            is_silence = event["time_ns"] - self._fed_ns > SILENT_NS
+            return event["after"] == GlobalState.OPEN and not is_silence
+        settings = self._breaker_of(event).settings
+        return _opens(event) and settings is not None and settings.critical
+
+    def _breaker_of(self, event: Event) -> Breaker:
+        return self._breakers[self._group.names[int(event["breaker"])]]
 
     def _tell(self, event: Event) -> None:
         self._publish(event)
@@ -153,23 +206,22 @@ class BreakerWatch:
             return  # at the start, which is no news
         wrong = ""
         if event["kind"] != EventKind.GLOBAL:
-            name = self._group.names[int(event["breaker"])]
-            wrong = self._wrong_in(name, generation_of(event["before"]))
+            wrong = self._wrong_in(self._breaker_of(event).name, generation_of(event["before"]))
         if (said := sentence(event, self._group.names, wrong)) is not None:
             self._report(said)
 
-    def _turned(self, before: GlobalState, state: GlobalState) -> None:
-        change = f"global breaker: {before.name.lower()} -> {state.name.lower()}"
+    def _turned(self, before: GlobalState, state: GlobalState, on_open: str) -> None:
+        change = f"{before.name.lower()} -> {state.name.lower()}"
         if state is not GlobalState.OPEN:
             still = f"; {_UNTIL_RESUMED}" if self._run.load("flatten") else ""
-            self._report(f"{change}: {self._open() or 'no breaker is open'}{still}")
-            return
-        why = self._open()
-        if self._group.latch:
-            self._report(f"{change}: the run is halted")
-            return
-        on_open = self._config["breakers"]["on_open"]
-        self._report(f"{change}: {why}; {_ACTS[on_open]}")
+            self._report(f"global breaker: {change}: {self._open() or 'no breaker is open'}{still}")
+        elif self._group.latch:
+            self._report(f"global breaker: {change}: the run is halted")
+        else:
+            self._act(change, self._open(), on_open)
+
+    def _act(self, change: str, why: str, on_open: str) -> None:
+        self._report(f"global breaker: {change}: {why}; {_ACTS[on_open]}")
         if on_open == "flatten":
             self._run.store("flatten", 1)
         elif on_open == "halt":
@@ -181,5 +233,16 @@ class BreakerWatch:
         for name, breaker in self._breakers.items():
             if breaker.state in _BLOCKING:
                 wrong = self._wrong_in(name, breaker.generation - 1)
-                said.append(f"{name} is {state_name(breaker.word)}" + (wrong and f" ({wrong})"))
+                said.append(f"{name} is {state_of(breaker.word)}" + (wrong and f" ({wrong})"))
         return ", ".join(said)
+
+    def _were_open(self, events: Sequence[Event]) -> str:
+        """Say of which breakers events say that they opened."""
+        opened = [event for event in events if _opens(event)]
+        said = (f"{self._breaker_of(each).name} was {state_of(each['after'])}" for each in opened)
+        return ", ".join(said) or "nobody has told of which breakers"
+
+
+def _opens(event: Event) -> bool:
+    """Return whether an event says that a breaker has opened."""
+    return event["kind"] == EventKind.TRANSITION and state_of(event["after"]) in _OPEN

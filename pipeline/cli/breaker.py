@@ -15,13 +15,14 @@ from pipeline import topology
 from pipeline.breakers import settings as breaker_settings
 from pipeline.breakers.audit import FILE, AuditTrail, read
 from pipeline.breakers.by_hand import OPERATIONS, Act, Operation, OperationError, Record
+from pipeline.breakers.explain import readable
 from pipeline.breakers.figures import figures_of
 from pipeline.cli.breaker_view import BreakerTable, as_lines, details
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import exit_with_message
 from pipeline.cli.run import configure
 from pipeline.cli.running import running_segment
-from pipeline.cli.view import console, readable
+from pipeline.cli.view import console
 from pipeline.config import ConfigError, load
 from shm import GlobalState, Segment
 
@@ -50,7 +51,12 @@ def list_command(
         figures = figures_of(segment, config)
         if as_json:
             breakers = {each.name: each.as_json() for each in figures.breakers}
-            document = {"run_id": segment.run_id, "global": figures.as_json(), "breakers": breakers}
+            document = {
+                "run_id": segment.run_id,
+                "global": figures.as_json(),
+                "breakers": breakers,
+                "dropped": dict(figures.dropped),
+            }
             click.echo(json.dumps(document))
             return
         console().print(BreakerTable(f"{segment.name}, run {segment.run_id}", figures))
@@ -86,6 +92,8 @@ def _actor(context: click.Context, option: click.Parameter, value: str | None) -
 
 
 def _filled(context: click.Context, option: click.Parameter, value: str) -> str:
+    # Bytes of the command line that are no text come as lone surrogates, which no record takes.
+    value = value.encode(errors="replace").decode()
     if not value.strip():
         raise click.BadParameter("was empty, must say something; it is kept in the audit trail")
     return value.strip()

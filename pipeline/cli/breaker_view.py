@@ -11,7 +11,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.breakers.audit import AuditEntry, state_name
+from pipeline.breakers.audit import AuditEntry
+from pipeline.breakers.explain import dropped, readable, state_of
 from pipeline.breakers.figures import (
     BreakerFigures,
     GlobalFigures,
@@ -22,7 +23,7 @@ from pipeline.breakers.figures import (
     rate_bp,
 )
 from pipeline.breakers.health import Distance
-from pipeline.cli.view import STYLES, WIDTH, readable, styled
+from pipeline.cli.view import STYLES, WIDTH, styled
 from shm import BreakerSettings
 
 _RESULTS = ("done", "no-op", "refused")
@@ -46,6 +47,8 @@ class BreakerTable:
         yield Text.assemble("global breaker: ", styled(figures.name), f" ({figures.why()})")
         if figures.flatten:
             yield Text("all positions are closed until bot4 breaker resume", "bold red")
+        if (missing := dropped({"full rings": figures.dropped})) is not None:
+            yield Text(missing, "bold red")
         rows = [self._row(each, options.max_width < WIDTH) for each in figures.breakers]
         slow_rule = any(each.settings.slow_bp for each in figures.breakers)
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold underline")
@@ -103,7 +106,7 @@ def quantity(distance: Distance) -> tuple[str, str, str, str]:
 
 def transition(event: Any) -> str:
     """Return what the states before and after a transition were."""
-    before, after = (readable(state_name(int(event[which]))) for which in ("before", "after"))
+    before, after = (state_of(int(event[which])) for which in ("before", "after"))
     return f"{before} -> {after}"
 
 

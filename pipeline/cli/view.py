@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import topology
+from pipeline.breakers.explain import readable
 from pipeline.instruments import instruments_from, money_to_text
 from pipeline.supervisor.snapshot import Snapshot, percentile_us
 from shm import Histogram
@@ -46,11 +47,6 @@ def styled(state: str) -> Text:
     return Text(readable(state), STYLES.get(state, ""))
 
 
-def readable(state: str) -> str:
-    """Return the name of a state as people read it."""
-    return state.replace("_", "-")
-
-
 def rate(now: Snapshot, before: Snapshot | None, name: str) -> float | None:
     """Return the records a second that a process took between two snapshots."""
     if before is None or now.time_ns == before.time_ns:
@@ -72,7 +68,7 @@ def as_line(
         f"p50 {_us(now.tick_to_order, 50)} p99 {_us(now.tick_to_order, 99)} us, "
         f"pnl {_money(now.pnl_e8)} {config['currency']}"
         + (f", {restarts} restarts" if restarts else "")
-        + ("" if _are_closed(now) else f", breakers {_breakers(now).plain}")
+        + ("" if _are_closed(now) else f", breakers: {_breakers(now).plain}")
     )
 
 
@@ -158,13 +154,13 @@ def _are_closed(now: Snapshot) -> bool:
 
 
 def _breakers(now: Snapshot) -> Text:
-    """Return the global state, and each breaker that is not closed."""
-    others = [(name, state) for name, state in now.breakers.items() if state != "closed"]
-    text = Text().append(styled(now.global_breaker))
-    for index, (name, state) in enumerate(others):
-        text.append(f"{', ' if index else ' ('}{name} ")
-        text.append(styled(state))
-    return text.append(")") if others else text
+    """Return each breaker that is not closed, and the global state if that is not."""
+    states = {**now.breakers, "global": now.global_breaker}
+    others = [(name, state) for name, state in states.items() if state != "closed"]
+    if not others:
+        return styled("closed")
+    said = (Text.assemble(f"{name} ", styled(state)) for name, state in others)
+    return Text(", ").join(said)
 
 
 def _width(rows: Sequence[Mapping[str, str]], left_out: Collection[str]) -> int:

@@ -93,6 +93,8 @@ class StorageComponent(Component):
     """The disk."""
 
     critical: bool = Field(default=False, description="whether it opens the global one")
+    # Writes are its only calls: while it is open, what happens waits in memory.
+    cooldown_max_s: Day | None = 30.0
     lag_ms: Milliseconds = Field(default=5000, description="oldest event not yet on disk, ms")
 
 
@@ -177,14 +179,18 @@ class Breakers(Table):
 def _problems(table: Mapping[str, Any], component: str) -> Iterator[Problem]:
     """Yield what is wrong with a component's settings, or with those of all ("")."""
     # Here, because they cost numpy.
-    from pipeline.breakers.settings import KEYS, settings_from
-    from shm.breaker_types import BreakerSettingsError
+    from pipeline.breakers.settings import KEYS, LOOK_S, settings_from
+    from shm.breaker_types import PROBES, BreakerSettingsError
 
     try:
-        settings_from(table, component)
+        settings = settings_from(table, component)
     except BreakerSettingsError as error:
         wrong = error.problems
     else:
+        looks = int(round(settings.window_ns / 1e9 / LOOK_S, 6))
+        is_rate_only = settings.window == "time" and not settings.consecutive
+        if is_rate_only and settings.min_calls > looks and component != "storage":
+            yield _never_opens(table, component, settings.min_calls, looks, LOOK_S)
         return
     for field, sentence in wrong.items():
         key, unit = KEYS[field]
@@ -192,11 +198,31 @@ def _problems(table: Mapping[str, Any], component: str) -> Iterator[Problem]:
         value = table[key] if own.get(key) is None else own[key]
         path = ("breakers", component, key) if component else ("breakers", key)
         before, _, remedy = sentence.partition(", must ")
-        if not before.startswith(f"{field} was "):
-            yield Problem(path, value, f"be changed: {before}, must {remedy}")
+        if not before.startswith(f"{field} was "):  # it is about several
+            remedy = {
+                "successes": f"be less, so that failures and it are at most {PROBES} together, "
+                "the permits of an episode",
+                "failure_bp": "be > 0, unless slow_bp or consecutive is, or nothing would ever "
+                "open it",
+            }.get(field, sentence)
+            yield Problem(path, value, remedy)
             continue
         if unit != 1:
             remedy = re.sub(r"\d+", lambda found: f"{int(found[0]) / unit:g}", remedy)  # noqa: B023
         for other, (name, _) in KEYS.items():
             remedy = re.sub(rf"\b{other}\b", name, remedy)
         yield Problem(path, value, remedy)
+
+
+def _never_opens(
+    table: Mapping[str, Any], component: str, min_calls: int, looks: int, look_s: float
+) -> Problem:
+    own = table[component] if component else {}
+    at = ("breakers", component) if component else ("breakers",)
+    most = (
+        f"at most {looks}, the looks in window_s, one each {look_s * 1000:g} ms, "
+        "or nothing would ever open it"
+    )
+    if own.get("consecutive") == 0 and own.get("min_calls") is None:
+        return Problem((*at, "consecutive"), 0, f"be > 0, or min_calls, {min_calls}, {most}")
+    return Problem((*at, "min_calls"), min_calls, f"be {most}, unless consecutive is > 0")

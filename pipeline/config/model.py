@@ -37,10 +37,7 @@ from pipeline.config.values import (
     decimal_from,
     pattern,
 )
-from pipeline.instruments import money_to_text, to_e8
-
-SIMULATOR = "sim"
-"""The venue that is simulated by the process `exchange`."""
+from pipeline.instruments import SIMULATOR, money_to_text, to_e8
 
 
 class InstrumentConfig(Table):
@@ -115,6 +112,28 @@ class Exchange(Table):
     seed: int = Field(default=1, ge=0, lt=1 << 63, description="of its market: same seed, same run")
     rate: int = Field(default=2000, ge=1, le=1_000_000, description="market events a second")
     volatility_bp: int = Field(default=2, ge=0, le=1000, description="std of a price step, bp")
+
+
+class Venue(Table):
+    """Where a venue is to be had, and over how many connections."""
+
+    url: Annotated[str, pattern(r"wss?://[^\s?#]+", "an address wss://host or ws://host")] = Field(
+        description="of its WebSockets"
+    )
+    rest_url: Annotated[
+        str, pattern(r"https?://[^\s?#]+", "an address https://host or http://host")
+    ] = Field(description="of its REST")
+    links: int = Field(default=1, ge=1, le=2, description="connections at once, each with it all")
+
+
+class Venues(Table):
+    """The venues whose market data is read natively."""
+
+    binance: Venue = Venue(url="wss://stream.binance.com:9443", rest_url="https://api.binance.com")
+    kraken: Venue = Venue(url="wss://ws.kraken.com/v2", rest_url="https://api.kraken.com")
+    coinbase: Venue = Venue(
+        url="wss://advanced-trade-ws.coinbase.com", rest_url="https://api.coinbase.com"
+    )
 
 
 class TechnicalAnalysis(Table):
@@ -270,6 +289,7 @@ class Config(Table):
         description="what is traded",
     )
     exchange: Exchange = Exchange()
+    venues: Venues = Venues()
     ta: TechnicalAnalysis = TechnicalAnalysis()
     ml: MachineLearning = MachineLearning()
     risk: Risk = Risk()

@@ -72,7 +72,8 @@ def open_segment(
 ) -> tuple[Segment, bool]:
     """Return the segment to run in, and whether it is a killed run's that is to be gone on with.
 
-    What cannot be gone on with (another configuration, layout, boot) is reported and removed.
+    What cannot be gone on with (another configuration, layout, boot) is reported and removed. That
+    of the breakers may be another.
 
     Raises:
         AlreadyRunningError: a run of this name is alive.
@@ -97,6 +98,13 @@ def open_segment(
     return Segment.create(name, layout, blobs={"config": config}), False
 
 
+def _without_breakers(config: bytes) -> dict[str, Any]:
+    # What is edited for a reload must not end the run that it was meant for.
+    made: dict[str, Any] = json.loads(config)
+    made.pop("breakers", None)
+    return made
+
+
 def _adopt(
     info: SegmentInfo, layout: Layout, config: bytes, report: Callable[[str], None]
 ) -> Segment | None:
@@ -108,7 +116,15 @@ def _adopt(
         report(f"run {info.run_id} cannot be gone on with: {error}")
         return None
     halted = halt_reason(segment)
-    if halted is None and segment.blob("config") == config:
+    before = segment.blob("config")
+    if halted is None and before == config:
+        return segment
+    if halted is None and _without_breakers(before) == _without_breakers(config):
+        report(
+            "the table breakers of the configuration has changed: the supervisor judges health by "
+            "the new one, and does what its on_open says; the breakers keep the settings that they "
+            "have (bot4 breaker reload gives them the new ones)"
+        )
         return segment
     segment.close()  # as its owner, which removes it
     why = f"it was halted: {halted}" if halted is not None else "its configuration was another"

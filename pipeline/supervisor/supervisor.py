@@ -17,9 +17,11 @@ from typing import Any
 
 from pipeline import topology
 from pipeline.affinity import verify
-from pipeline.breakers.audit import FILE, AuditTrail, AuditWriter
+from pipeline.breakers.audit import FILE, AuditTrail, AuditWriter, forced_open, read
+from pipeline.breakers.explain import dropped
+from pipeline.breakers.settings import LOOK_S
 from pipeline.breakers.subscribers import Subscribers
-from pipeline.breakers.watch import LOOK_S, BreakerWatch
+from pipeline.breakers.watch import BreakerWatch
 from pipeline.process import pin
 from pipeline.supervisor.child import Child, describe_exit
 from pipeline.supervisor.drain import Drain
@@ -82,7 +84,8 @@ class Supervisor:
             self._settings["backoff_max_s"],
         )
         jitter = random.Random()  # noqa: S311 - spreads restarts, protects nothing
-        self._restarts = {name: Restarts(policy, jitter) for name in topology.PROCESSES}
+        self._processes = topology.processes(config)
+        self._restarts = {name: Restarts(policy, jitter) for name in self._processes}
         self._poison = {name: Poison() for name in topology.STAGES}
         self._children: dict[str, Child] = {}
         self._due: dict[str, float] = {}  # processes to be started again, and when
@@ -114,7 +117,7 @@ class Supervisor:
             segment, resumed = open_segment(
                 self.config["name"], layout, encoded(self.config), self._report
             )
-            with segment, self._listening() as wake, self._watching(segment):
+            with segment, self._listening() as wake, self._watching(segment, resumed):
                 try:
                     return self._run(segment, wake, resumed, duration_s, every_s, progress)
                 finally:
@@ -137,7 +140,7 @@ class Supervisor:
         own = segment.words("supervisor.words")
         own.store("pid", os.getpid())
         self._counters = segment.counters_writer("restarts")
-        for name in topology.PROCESSES:
+        for name in self._processes:
             if resumed:
                 self._counters.add(name)
             self._start(segment, name)
@@ -294,14 +297,14 @@ class Supervisor:
                 f"{self._settings['heartbeat_s']:g} s; killing it"
             )
             self._children[name].signal(signal.SIGKILL)
-        if not self._verified and len(beats) == len(topology.PROCESSES):
+        if not self._verified and len(beats) == len(self._processes):
             verify(
                 {name: child.pid for name, child in self._children.items()}, self.config["affinity"]
             )
             self._verified = True
 
     @contextlib.contextmanager
-    def _watching(self, segment: Segment) -> Iterator[None]:
+    def _watching(self, segment: Segment, resumed: bool) -> Iterator[None]:
         """Have the breakers watched, and what happens to them written to the audit trail."""
         subscribers = Subscribers(self._report)
         group = segment.breakers("breakers")
@@ -323,15 +326,40 @@ class Supervisor:
                 now_ns=time.monotonic_ns(),
                 publish=subscribers.publish,
                 lag_ns=writer.lag_ns,
+                resumed=resumed,
+                forced=self._forced_open(),
             )
             yield
         finally:
+            writer.insist()
             subscribers.close(_AUDIT_S)
             if writer.waiting:
                 self._report(
                     f"{writer.waiting} events of the breakers are missing in "
                     f"{self._state_dir / FILE}: {writer.failure or 'the disk did not answer'}"
                 )
+            counts = {
+                "full rings": {kind.name: count for kind, count in group.drops().items()},
+                **{
+                    f"the queue of {name!r}": figures.dropped
+                    for name, figures in subscribers.figures().items()
+                },
+                "what waits for the disk": writer.dropped,
+            }
+            if (missing := dropped(counts)) is not None:
+                self._report(missing)
+
+    def _forced_open(self) -> dict[str, tuple[str, str]]:
+        """Return the breakers that an operator has left forced open: actor and reason by name."""
+        try:
+            entries, _ = read(self._state_dir / FILE)
+        except OSError as error:
+            self._report(
+                f"{self._state_dir / FILE} cannot be read ({error.strerror or error}): breakers "
+                "that were forced open before this run are not, unless you do it again"
+            )
+            return {}
+        return forced_open(entries)
 
     # Ending.
 

@@ -30,7 +30,9 @@ from pipeline.cli.run import configure
 from pipeline.cli.view import StateTable, as_json, as_line
 from pipeline.supervisor import Snapshot, snapshot
 from pipeline.supervisor.start import encoded
-from shm import Breaker, Breakers, Cause, GlobalState, Segment, State
+from shm import Breaker, Breakers, Cause, EventKind, GlobalState, Segment, State
+from shm.breaker_types import PARTICIPANTS
+from shm.locks import Claim, role_byte
 from tests.pipeline.supervisor.started import until
 
 SECOND = 1_000_000_000
@@ -162,6 +164,21 @@ def test_the_list_as_json_has_every_figure_with_its_limit(run: Run) -> None:
     }
     assert ml["settings"]["window_ns"] == 10 * SECOND
     assert document["breakers"]["ta"]["window"]["failure_bp"] is None
+
+
+def test_events_that_found_no_place_are_counted_by_kind(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = dict.fromkeys((kind.name.lower() for kind in EventKind), 0)
+    assert json.loads(run.bot4("list", "--json").stdout)["dropped"] == none
+    assert "missing" not in run.bot4("list").stdout
+    ml = run.breaker("ml")
+    while not run.group.drops()[EventKind.TRANSITION]:
+        ml.reset(actor="ann", reason="x")
+    dropped = json.loads(run.bot4("list", "--json").stdout)["dropped"]
+    assert dropped == none | {"transition": 1}
+    said = "events of the breakers are missing: full rings dropped 1 of kind transition"
+    assert said in run.bot4("list").stdout.splitlines()
 
 
 def test_beyond_a_limit_stands_out_in_colour(run: Run) -> None:
@@ -406,6 +423,14 @@ def test_who_and_why_must_be_given(run: Run, arguments: tuple[str, ...]) -> None
     assert run.state("ml") == "CLOSED"
 
 
+def test_bytes_that_are_no_text_do_not_end_in_a_traceback(run: Run) -> None:
+    # As Python hands on what is not UTF-8 on a command line.
+    done = run.bot4("trip", "ml", "--reason", "caf\udce9", "--actor", "j\udcf6rg")
+    assert done.exit_code == 0, done.output
+    assert run.state("ml") == "OPEN"
+    assert {(entry.actor, entry.reason) for entry in run.entries()} == {("j?rg", "caf?")}
+
+
 @pytest.mark.parametrize("command", ["reset", "disable", "metrics-only"])
 def test_without_an_audit_trail_nothing_is_changed(run: Run, command: str) -> None:
     run.trail.mkdir()
@@ -492,6 +517,25 @@ def test_a_reload_reaches_the_breakers_that_exist(run: Run) -> None:
     intent, result = run.entries()
     assert (intent.kind, result.kind) == ("intent", "done")
     assert (result.breaker, result.cause, result.reason) == ("all", "reloaded", "reload")
+
+
+def test_a_reload_during_another_one_is_to_be_repeated(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.breakers.settings._PAUSE_S", 0.0)
+    region = run.segment.layout.regions["breakers"]
+    fd = os.open(run.segment.path, os.O_RDWR)
+    claim = Claim(fd, role_byte(region.index, PARTICIPANTS), 1, "the reload")
+    try:
+        done = run.bot4("reload", "--set", "breakers.consecutive=1")
+    finally:
+        claim.release()
+        os.close(fd)
+    assert done.exit_code == 1
+    assert "another reload is under way; repeat" in done.stderr
+    run.calls("ta", False)
+    assert run.state("ta") == "CLOSED"
+    assert [entry.kind for entry in run.entries()] == ["intent", "refused"]
 
 
 def test_a_reload_says_what_it_does_not_reach(run: Run) -> None:
@@ -683,7 +727,7 @@ def test_the_live_table_has_the_global_state_and_each_breaker_that_is_not_closed
         global_breaker="degraded",
     )
     table = StateTable(sick, None, "t", run.config)
-    assert "\nbreakers: degraded (ta open, ml half-open)\n" in shown(table)
+    assert "\nbreakers: ta open, ml half-open, global degraded\n" in shown(table)
     screen = Console(file=io.StringIO(), force_terminal=True, width=130, color_system="standard")
     screen.print(table)
     text = screen.file.getvalue()  # type: ignore[attr-defined]
@@ -694,7 +738,21 @@ def test_the_live_table_has_the_global_state_and_each_breaker_that_is_not_closed
 def test_a_line_mentions_breakers_only_if_one_is_not_closed(run: Run, state: Snapshot) -> None:
     assert "breakers" not in as_line(state, None, 1.0, run.config)
     off = dataclasses.replace(state, breakers={**state.breakers, "ta": "disabled"})
-    assert as_line(off, None, 1.0, run.config).endswith(", breakers closed (ta disabled)")
+    assert as_line(off, None, 1.0, run.config).endswith(", breakers: ta disabled")
+    both = {**state.breakers, "feed.sim": "forced_open", "risk": "disabled"}
+    worse = dataclasses.replace(state, breakers=both, global_breaker="open")
+    assert as_line(worse, None, 1.0, run.config).endswith(
+        ", breakers: feed.sim forced-open, risk disabled, global open"
+    )
+    halted = dataclasses.replace(state, global_breaker="open")
+    assert as_line(halted, None, 1.0, run.config).endswith(", breakers: global open")
+
+
+def test_states_have_underscores_in_json_only(run: Run) -> None:
+    run.breaker("ta").force_open(actor="ann", reason="x")
+    assert json.loads(run.bot4("list", "--json").stdout)["breakers"]["ta"]["state"] == "forced_open"
+    assert "forced_open" not in run.bot4("list").stdout + run.bot4("show", "ta").stdout
+    assert "forced-open" in run.bot4("list").stdout
 
 
 def test_json_of_a_run_has_its_breakers(run: Run, state: Snapshot) -> None:

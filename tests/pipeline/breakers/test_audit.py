@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.breakers.audit import FILE, AuditEntry, AuditTrail, AuditWriter, read, utc
+from pipeline.breakers.audit import (
+    FILE,
+    AuditEntry,
+    AuditTrail,
+    AuditWriter,
+    forced_open,
+    read,
+    utc,
+)
 from shm import (
     BREAKER_EVENT,
     Breakers,
@@ -364,5 +372,92 @@ def test_whatever_goes_wrong_the_permit_is_given_back_as_a_failure(
     monkeypatch.setattr(os, "fdatasync", broken)
     with pytest.raises(RuntimeError):
         writer.deliver(record())
+    assert writer.failure == "RuntimeError: a bug"
     assert group.breaker("storage").totals()["failed"] == 1
     assert writer.waiting == 1
+
+
+def test_at_the_end_it_writes_although_the_breaker_is_open(
+    writer: AuditWriter, group: Breakers, path: Path, clock: Clock
+) -> None:
+    storage = group.breaker("storage")
+    path.mkdir()
+    writer.deliver(record(time_ns=clock()))
+    for _ in range(4):
+        writer.idle()
+    assert storage.state is State.OPEN
+    before = storage.totals()
+    writer.insist()
+    writer.idle()
+    assert writer.waiting == 1
+    assert "Is a directory" in str(writer.failure)
+    path.rmdir()
+    writer.deliver(record(time_ns=clock()))
+    assert (writer.waiting, writer.written, writer.failure) == (0, 2, None)
+    assert len(read(path)[0]) == 2
+    # What it did not admit it is not told of.
+    counted = {key: count for key, count in storage.totals().items() if key != "rejected"}
+    assert counted == {key: count for key, count in before.items() if key != "rejected"}
+
+
+def test_a_write_that_hangs_is_not_said_to_have_failed_as_the_one_before(
+    writer: AuditWriter, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.mkdir()
+    writer.deliver(record(time_ns=clock()))
+    assert writer.failure is not None
+    path.rmdir()
+    seen: list[str | None] = []
+    sync = os.fdatasync
+
+    def look(fd: int) -> None:
+        seen.append(writer.failure)
+        sync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", look)
+    writer.idle()
+    assert seen == [None]
+
+
+# What was left forced open
+
+
+def forced(**changes: Any) -> AuditEntry:
+    fields = {"after": "forced_open", "actor": "ann", "reason": "ill", "generation": 2}
+    return entry(**{**fields, **changes})
+
+
+def test_who_was_left_forced_open_is_found_with_actor_and_reason() -> None:
+    found = forced_open(
+        [
+            entry(breaker="risk", after="closed", generation=1),
+            forced(kind="intent", breaker="ta"),
+            forced(kind="refused", breaker="ml"),
+            forced(),
+            forced(kind="done", breaker="risk", actor="bob", reason="as before the restart: x"),
+            forced(kind="done", breaker="storage"),
+            entry(kind="done", breaker="storage", after="closed", actor="ann", generation=3),
+        ]
+    )
+    assert found == {
+        "feed.sim": ("ann", "as before the restart: ill"),
+        "risk": ("bob", "as before the restart: x"),
+    }
+
+
+def test_the_last_run_counts_and_in_it_the_last_generation() -> None:
+    reset = entry(kind="done", after="closed", actor="ann", generation=3)
+    # What the supervisor wrote was held up by the disk.
+    assert forced_open([reset, forced()]) == {}
+    assert (
+        forced_open([forced(generation=(1 << 20) - 1), entry(after="closed", generation=0)]) == {}
+    )
+    assert forced_open([reset, forced(run_id="run-2", generation=1)]).keys() == {"feed.sim"}
+    assert forced_open([forced(), entry(run_id="run-2", after="closed", generation=1)]) == {}
+
+
+def test_who_forced_it_open_is_told_by_whichever_entry_knows() -> None:
+    lost = forced(actor="", reason="events were lost")
+    assert forced_open([forced(kind="done"), lost])["feed.sim"][0] == "ann"
+    assert forced_open([lost, forced(kind="done")])["feed.sim"][0] == "ann"
+    assert forced_open([lost])["feed.sim"] == ("unknown", "as before the restart: events were lost")

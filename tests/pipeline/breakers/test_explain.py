@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.breakers.explain import sentence
+from pipeline.breakers.explain import dropped, sentence
 from pipeline.breakers.subscribers import Event
 from shm import BREAKER_EVENT, Cause, EventKind, State
 
@@ -53,3 +53,13 @@ def event(kind: EventKind, cause: Cause = Cause.NONE, **fields: int) -> Event:
 )
 def test_an_event_is_told_in_a_sentence(told: Event, wrong: str, said: str | None) -> None:
     assert sentence(told, ("a", "b"), wrong) == said
+
+
+def test_what_was_dropped_is_told_by_whom_and_of_which_kinds() -> None:
+    assert dropped({}) is None
+    assert dropped({"full rings": {"transition": 0}, "the queue of 'audit'": {}}) is None
+    counts = {"full rings": {"GLOBAL": 2, "TRANSITION": 0}, "the queue": {"a": 1, "b": 3}}
+    assert dropped(counts) == (
+        "events of the breakers are missing: full rings dropped 2 of kind global; the queue "
+        "dropped 1 of kind a, 3 of kind b"
+    )

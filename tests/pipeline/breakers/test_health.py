@@ -10,6 +10,7 @@ from pipeline import topology
 from pipeline.breakers.health import (
     FIRST_WORD_NS,
     OVERSLEPT_NS,
+    SUCCESSION_NS,
     Distance,
     Health,
     Vitals,
@@ -164,6 +165,74 @@ def test_a_process_that_does_not_beat_is_sick(awake: Eye, process: str, componen
     seen = awake.look(silent=(process,))
     assert [name for name, health in seen.items() if not health.ok] == [component]
     assert seen[component].wrong == "age of the last heartbeat 1550 ms > 1500 ms"
+
+
+@pytest.mark.parametrize(
+    ("process", "component"), [("ta", "ta"), ("executor", "orders.sim"), ("risk", "risk")]
+)
+def test_a_successor_that_hangs_before_its_first_beat_is_sick_after_a_grace(
+    awake: Eye, process: str, component: str
+) -> None:
+    awake.vitals.died(process, awake.cast.now)
+    awake.cast.store(process, beat=0, first_ns=0)
+    seen = awake.watch(SUCCESSION_NS)[component]
+    assert (seen.judged, value(seen, "beat_ms")) == (False, None)
+    seen = awake.look()[component]
+    assert seen.judged
+    assert seen.wrong == "age of the last death (no heartbeat since) 3050 ms > 1500 ms"
+    # Its death is no excuse for the next one.
+    awake.vitals.died(process, awake.cast.now)
+    assert awake.look()[component].wrong.startswith("age of the last death")
+    awake.cast.begin(process)
+    assert awake.look()[component].ok
+    awake.vitals.died(process, awake.cast.now)
+    awake.cast.store(process, beat=0, first_ns=0)
+    assert not awake.look()[component].judged
+
+
+def test_a_feed_whose_successor_hears_nothing_is_as_old_as_what_was_heard_last(awake: Eye) -> None:
+    awake.vitals.died("feed", awake.cast.now)
+    awake.cast.store("feed", beat=0, first_ns=0)
+    awake.watch(SECOND)
+    awake.cast.begin("feed", worked=False)
+    assert not awake.watch(2 * SECOND)["feed.sim"].judged
+    seen = awake.look()["feed.sim"]
+    assert seen.judged
+    assert seen.wrong == "age of the last message 3050 ms > 3000 ms"
+    awake.cast.begin("feed")
+    assert awake.look()["feed.sim"].ok
+    assert awake.watch(5 * SECOND)["feed.sim"].ok
+
+
+def test_a_limit_that_is_longer_than_the_grace_holds_and_nobody_is_well_meanwhile(
+    awake: Eye,
+) -> None:
+    awake.cast.config["breakers"]["ta"]["beat_ms"] = 5000
+    awake.vitals.died("ta", awake.cast.now)
+    awake.cast.store("ta", beat=0, first_ns=0)
+    seen = awake.watch(5 * SECOND)["ta"]
+    assert (seen.judged, value(seen, "beat_ms")) == (False, 5000)
+    assert awake.look()["ta"].wrong.endswith(" 5050 ms > 5000 ms")
+
+
+def test_in_a_run_that_is_gone_on_with_all_are_awaited_from_its_beginning(cast: Cast) -> None:
+    cast.begin()
+    cast.now += 60 * SECOND
+    vitals = Vitals(cast.segment, cast.config, cast.stages, lambda now: 0, died_ns=cast.now)
+    for process in topology.PIPELINE:
+        cast.store(process, beat=0, first_ns=0)
+    cast.now += LOOK
+    vitals.look(cast.now)
+    cast.begin("ta", "ml", "risk")
+    for _ in range(SUCCESSION_NS // LOOK):
+        cast.now += LOOK
+        cast.beat()
+        seen = vitals.look(cast.now)
+    assert all(health.ok for health in seen.values())
+    cast.now += LOOK
+    cast.beat()
+    seen = vitals.look(cast.now)
+    assert [name for name, each in seen.items() if not each.ok] == ["feed.sim", "orders.sim"]
 
 
 def test_deaths_make_sick_until_they_are_long_ago(awake: Eye) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import pytest
 from pipeline import topology
 from pipeline.breakers.settings import KEYS, apply, seed_of, settings_of
 from pipeline.config import Config, ConfigError, load
-from shm import BreakerError, BreakerSettings, Segment
+from shm import BreakerError, Breakers, BreakerSettings, RoleTakenError, Segment
+from shm.breaker_types import PARTICIPANTS
+from shm.locks import Claim, role_byte
 
 DEFAULTS = Config().resolved()
 
@@ -124,15 +128,53 @@ consecutive = 0
         "c.toml:10: breakers.risk.slow_ms was 0, must be > 0 if slow_bp is",
         "c.toml:11: breakers.risk.cooldown_max_s was 0.25, must be >= cooldown_s, 0.5",
         (
-            "c.toml:12: breakers.risk.successes was 16, must be changed: successes + failures were "
-            "17, must be <= 16, the permits of an episode"
+            "c.toml:12: breakers.risk.successes was 16, must be less, so that failures and it are "
+            "at most 16 together, the permits of an episode"
         ),
         (
-            "c.toml:14: breakers.storage.failure_bp was 0, must be changed: failure_bp, slow_bp "
-            "and consecutive were all 0, must be > 0 for at least one, or nothing would ever open "
-            "it"
+            "c.toml:14: breakers.storage.failure_bp was 0, must be > 0, unless slow_bp or "
+            "consecutive is, or nothing would ever open it"
         ),
     ]
+
+
+def test_a_breaker_that_could_never_open_is_refused(tmp_path: Path) -> None:
+    text = """\
+[breakers]
+min_calls = 41
+[breakers.ta]
+consecutive = 0
+window_s = 2.0
+[breakers.ml]
+consecutive = 0
+window_s = 2.0
+min_calls = 40
+[breakers.risk]
+consecutive = 0
+window = "count"
+[breakers.storage]
+consecutive = 0
+window_s = 2.0
+"""
+    looks = "at most 40, the looks in window_s, one each 50 ms, or nothing would ever open it"
+    assert refused(text, tmp_path) == [
+        f"c.toml:4: breakers.ta.consecutive was 0, must be > 0, or min_calls, 41, {looks}"
+    ]
+    text = text.replace("= 40", "= 41").replace("consecutive = 0\nwindow_s", "window_s", 1)
+    assert refused(text, tmp_path) == [
+        f"c.toml:8: breakers.ml.min_calls was 41, must be {looks}, unless consecutive is > 0"
+    ]
+    text = "breakers.consecutive = 0\nbreakers.window_s = 2.05\nbreakers.min_calls = 42\n"
+    (said,) = refused(text, tmp_path)
+    assert said.startswith("c.toml:3: breakers.min_calls was 42, must be at most 41, ")
+    resolved("breakers.consecutive = 1\nbreakers.min_calls = 1000\n", tmp_path)
+
+
+def test_the_storage_is_probed_again_soon(tmp_path: Path) -> None:
+    assert settings_of(DEFAULTS)["storage"].cooldown_max_ns == 30_000_000_000
+    settings = settings_of(resolved("breakers.cooldown_max_s = 60.0\n", tmp_path))
+    assert settings["ta"].cooldown_max_ns == 60_000_000_000
+    assert settings["storage"].cooldown_max_ns == 30_000_000_000
 
 
 @pytest.mark.parametrize(
@@ -192,3 +234,58 @@ def test_of_settings_that_are_wrong_none_is_applied(
         apply(group, config, 2)
     ta.fail_once(3)
     assert ta.state.name == "CLOSED"
+
+
+def test_limits_that_somebody_has_made_for_real_trading_stay_so(
+    segment: Segment, config: dict[str, Any]
+) -> None:
+    group = segment.breakers("breakers")
+    group.limits(1, 5000, 3500, live=True)
+    apply(group, config, 1)
+    limits = (config["breakers"]["min_components"], 5000, 3500, True)
+    assert tuple(group.current_limits) == limits
+
+
+@pytest.fixture
+def other_reload(segment: Segment) -> Iterator[Claim]:
+    """Somebody who is loading settings."""
+    fd = os.open(segment.path, os.O_RDWR)
+    region = segment.layout.regions["breakers"]
+    claim = Claim(fd, role_byte(region.index, PARTICIPANTS), 1, "the reload")
+    yield claim
+    claim.release()
+    os.close(fd)
+
+
+def test_a_reload_waits_for_another_one(
+    segment: Segment, config: dict[str, Any], other_reload: Claim
+) -> None:
+    config["breakers"]["consecutive"] = 2
+    group: Breakers = segment.breakers("breakers")
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            other_reload.release()
+
+    apply(group, config, 1, wait=wait)
+    assert len(waited) == 3
+    for name in group.names:
+        settings = group.breaker(name).settings
+        assert settings is not None
+        assert settings.consecutive == 2
+
+
+def test_a_reload_that_waits_for_too_long_changes_nothing_and_says_what_to_do(
+    segment: Segment, config: dict[str, Any], other_reload: Claim
+) -> None:
+    group = segment.breakers("breakers")
+    before = [group.breaker(name).settings for name in group.names], group.current_limits
+    config["breakers"] |= {"consecutive": 2, "min_components": 1}
+    waited: list[float] = []
+    with pytest.raises(RoleTakenError, match="another reload is under way; repeat"):
+        apply(group, config, 1, wait=waited.append)
+    assert sum(waited) == pytest.approx(1.0)
+    after = [group.breaker(name).settings for name in group.names], group.current_limits
+    assert after == before

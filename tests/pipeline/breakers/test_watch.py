@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from pipeline import topology
+from pipeline.breakers.settings import apply, settings_of
 from pipeline.breakers.subscribers import Event
 from pipeline.breakers.watch import BreakerWatch
-from shm import Breaker, Breakers, EventKind, GlobalState, State
+from shm import Breaker, Breakers, EventKind, GlobalState, Segment, State
 from shm.host import process_start
 from tests.pipeline.breakers.cast import MS, SECOND, Cast
 
@@ -24,16 +27,17 @@ UNTIL_RESUMED = "new risk is refused and positions are closed until `bot4 breake
 class Stand:
     """A watch, and all that it has said and done."""
 
-    def __init__(self, cast: Cast) -> None:
+    def __init__(self, cast: Cast, forced: Mapping[str, tuple[str, str]] | None = None) -> None:
         self.cast = cast
+        self.forced = forced or {}
         self.said: list[str] = []
         self.events: list[Event] = []
         self.halts: list[str] = []
         self.lag = 0
         self.resume()
 
-    def resume(self) -> None:
-        """Have another watch go on with what there is."""
+    def resume(self, *, killed: bool = False) -> None:
+        """Have another watch go on with what there is, maybe that of a run that was killed."""
         self.group: Breakers = self.cast.segment.breakers("breakers")
         self.watch = BreakerWatch(
             self.group,
@@ -45,6 +49,8 @@ class Stand:
             now_ns=self.cast.now,
             publish=self.events.append,
             lag_ns=lambda now_ns: self.lag,
+            resumed=killed,
+            forced=self.forced,
         )
 
     def run(
@@ -80,6 +86,8 @@ def new_stand(cast: Cast) -> NewStand:
         table["jitter_bp"] = 0
         for key, value in changes.items():
             table[key] = {**table[key], **value} if isinstance(value, dict) else value
+        with contextlib.closing(cast.segment.breakers("breakers")) as group:
+            apply(group, cast.config, cast.now)
         stand = Stand(cast)
         cast.begin()
         stand.run()
@@ -150,9 +158,9 @@ def test_what_is_well_again_is_closed_after_its_probes(new_stand: NewStand) -> N
     stand.run(2 * SECOND)
     assert stand.states()["risk"] == State.CLOSED
     assert stand.said == [
-        "breaker risk: open -> half_open: the cooldown is over, probes are let through",
+        "breaker risk: open -> half-open: the cooldown is over, probes are let through",
         "global breaker: open -> degraded: no breaker is open",
-        "breaker risk: half_open -> closed: its probes succeeded",
+        "breaker risk: half-open -> closed: its probes succeeded",
     ]
     assert stand.group.state(stand.cast.now) == GlobalState.CLOSED
 
@@ -162,8 +170,8 @@ def test_probes_that_fail_say_why(new_stand: NewStand) -> None:
     stand.run(1750 * MS, silent=("ml",))
     stand.said.clear()
     stand.run(31 * SECOND, silent=("ml",))
-    assert stand.said[0].startswith("breaker ml: open -> half_open: ")
-    assert stand.said[1].startswith("breaker ml: half_open -> open: age of the last heartbeat ")
+    assert stand.said[0].startswith("breaker ml: open -> half-open: ")
+    assert stand.said[1].startswith("breaker ml: half-open -> open: age of the last heartbeat ")
     assert stand.said[1].endswith(" ms > 1500 ms (its probes failed)")
     assert stand.breaker("ml").attempt == 1
 
@@ -196,12 +204,55 @@ def test_a_slow_look_is_one_whose_p99_is_long(new_stand: NewStand) -> None:
     assert stand.said[0].endswith(" calls were slow")
 
 
-def test_a_late_look_counts_for_nobody(new_stand: NewStand) -> None:
+def test_a_late_look_counts_for_nobody_and_is_told_once_with_its_figure(
+    new_stand: NewStand,
+) -> None:
     stand = new_stand()
     calls = stand.breaker("ta").counts(stand.cast.now).calls
+    for slept in (1250 * MS, 700 * MS):  # the second is of the same occurrence
+        stand.cast.now += slept
+        stand.watch.tick(stand.cast.now)
+    assert stand.breaker("ta").counts(stand.cast.now).calls == calls
+    late = "the supervisor looked 1250 ms after its last look, later than 500 ms: no component is"
+    assert stand.said == [f"{late} judged by that"]
+    stand.run(SECOND)
+    assert stand.breaker("ta").counts(stand.cast.now).calls == calls + 20
     stand.cast.now += 5 * SECOND
     stand.watch.tick(stand.cast.now)
-    assert stand.breaker("ta").counts(stand.cast.now).calls == calls
+    late = late.replace("1250", "5000")
+    assert stand.said[1:] == [f"{late} judged by that; new risk was refused meanwhile"]
+
+
+@pytest.mark.parametrize("judge", [True, False])
+def test_without_looks_the_global_one_is_open_and_that_alone_closes_no_position(
+    new_stand: NewStand, judge: bool
+) -> None:
+    stand = new_stand(on_open="flatten")
+    stand.run(5 * SECOND, judge=judge)
+    with contextlib.closing(stand.cast.segment.breakers("breakers")) as other:
+        assert other.derive(stand.cast.now + 2 * SECOND) == GlobalState.CLOSED
+        stand.cast.now += 2 * SECOND + LOOK
+        assert other.derive(stand.cast.now) == GlobalState.OPEN
+        stand.cast.now += LOOK
+        stand.watch.tick(stand.cast.now, judge=judge)
+        assert other.derive(stand.cast.now) == GlobalState.CLOSED
+    assert (stand.word("flatten"), stand.halts) == (0, [])
+    assert not any(said.startswith("global breaker") for said in stand.said)
+
+
+def test_a_run_that_is_gone_on_with_is_not_open_because_nobody_has_looked_for_long(
+    new_stand: NewStand,
+) -> None:
+    stand = new_stand(on_open="halt")
+    stand.group.close()
+    stand.cast.now += 60 * SECOND
+    with contextlib.closing(stand.cast.segment.breakers("breakers")) as other:
+        assert other.derive(stand.cast.now) == GlobalState.OPEN  # a stage, before it was killed
+    stand.cast.now += LOOK
+    stand.resume(killed=True)
+    assert (stand.said, stand.halts) == ([], [])
+    stand.run(SECOND)
+    assert stand.halts == []
 
 
 # Deaths
@@ -268,7 +319,7 @@ def test_only_writes_probe_the_storage(new_stand: NewStand) -> None:
         storage.complete(permit, True, stand.cast.now)
     stand.run()
     assert stand.states()["storage"] == State.CLOSED
-    assert stand.said[-1] == "breaker storage: half_open -> closed: its probes succeeded"
+    assert stand.said[-1] == "breaker storage: half-open -> closed: its probes succeeded"
 
 
 def test_failures_of_calls_that_the_watch_did_not_make_are_told_by_their_number(
@@ -329,6 +380,178 @@ def test_while_a_run_is_drained_silence_is_no_illness_but_the_rest_goes_on(
     stand.run(10 * SECOND, silent=topology.PIPELINE, judge=False)
     assert stand.said == ["breaker ta: closed -> open: to see (by ann)"]
     assert stand.group.state(stand.cast.now) == GlobalState.DEGRADED
+
+
+def test_what_is_open_for_less_than_a_look_is_acted_on_once(new_stand: NewStand) -> None:
+    stand = new_stand(on_open="flatten")
+    risk = stand.breaker("risk")
+    risk.trip(stand.cast.now + MS, actor="ann", reason="to see")
+    risk.reset(stand.cast.now + 2 * MS, actor="ann", reason="seen")
+    stand.run()
+    assert stand.word("flatten") == 1
+    assert stand.said[2:] == [
+        f"global breaker: open for less than a look: risk was open; {UNTIL_RESUMED}"
+    ]
+    stand.cast.segment.words("run").store("flatten", 0)
+    stand.run(SECOND)
+    assert stand.word("flatten") == 0
+    stand.breaker("orders.sim").force_open(stand.cast.now, actor="ann", reason="to see")
+    stand.breaker("orders.sim").reset(stand.cast.now + MS, actor="ann", reason="seen")
+    stand.run()
+    assert stand.word("flatten") == 1
+    assert "orders.sim was forced-open" in stand.said[-1]
+
+
+def test_what_others_derived_in_between_is_acted_on_once(new_stand: NewStand) -> None:
+    off = {"critical": False}
+    stand = new_stand(on_open="halt", feed=off, orders=off, risk=off)
+    names, now = ("ta", "ml", "risk"), stand.cast.now
+    with contextlib.closing(stand.cast.segment.breakers("breakers")) as other:
+        for name in names:
+            stand.breaker(name).trip(now + MS, actor="ann", reason="to see")
+        other.derive(now + 2 * MS)
+        for name in names:
+            stand.breaker(name).reset(now + 3 * MS, actor="ann", reason="seen")
+        other.derive(now + 4 * MS)
+        stand.run()
+        (halted,) = stand.halts
+        assert halted == "the global breaker opened: ta was open, ml was open, risk was open"
+        stand.run(SECOND)
+    assert len(stand.halts) == 1
+
+
+def test_who_tells_late_of_an_opening_does_not_make_it_a_second_one(
+    new_stand: NewStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand = new_stand(on_open="halt")
+    fill, held = stand.watch._continuity.fill, list[Event]()
+
+    def hold(events: Any) -> Any:
+        held.extend(event for event in events if event["kind"] == EventKind.GLOBAL)
+        return list(fill(event for event in events if event["kind"] != EventKind.GLOBAL))
+
+    now, risk = stand.cast.now, stand.breaker("risk")
+    with contextlib.closing(stand.cast.segment.breakers("breakers")) as other:
+        risk.trip(now + MS, actor="ann", reason="to see")
+        other.derive(now + 2 * MS)
+        risk.reset(now + 3 * MS, actor="ann", reason="seen")
+        other.derive(now + 4 * MS)
+    monkeypatch.setattr(stand.watch._continuity, "fill", hold)
+    stand.run()
+    assert len(held) == 2
+    monkeypatch.setattr(
+        stand.watch._continuity, "fill", lambda events: list(fill([*held, *events]))
+    )
+    stand.run()
+    assert stand.halts == ["the global breaker opened: risk was open"]
+
+
+def test_what_is_open_when_the_look_ends_is_acted_on_once(
+    new_stand: NewStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand = new_stand(on_open="halt")
+    fill = stand.watch._continuity.fill
+
+    def trip_late(events: Any) -> Any:
+        # As if it came between the derivation and the reading of the events.
+        found = list(fill(events))
+        monkeypatch.undo()
+        stand.breaker("risk").trip(stand.cast.now, actor="ann", reason="to see")
+        return [*found, *fill(stand.group.events())]
+
+    monkeypatch.setattr(stand.watch._continuity, "fill", trip_late)
+    stand.run()
+    assert stand.halts == ["the global breaker opened: risk is open"]
+    stand.run(SECOND)
+    assert len(stand.halts) == 1
+    assert sum(said.startswith("global breaker") for said in stand.said) == 1
+
+
+def test_a_component_that_is_not_critical_may_open_for_less_than_a_look(
+    new_stand: NewStand,
+) -> None:
+    stand = new_stand(on_open="halt")
+    stand.breaker("ta").trip(stand.cast.now, actor="ann", reason="to see")
+    stand.breaker("ta").reset(stand.cast.now, actor="ann", reason="seen")
+    stand.run()
+    assert stand.halts == []
+
+
+# What an operator has left forced open
+
+
+@pytest.fixture
+def new_cast(name: str, config: dict[str, Any], stages: Any) -> Any:
+    """A cast whose breakers nobody has configured."""
+    with Segment.create(name, topology.layout(config, config["affinity"])) as segment:
+        yield Cast(segment, config, stages)
+
+
+def test_what_was_forced_open_before_the_start_never_closes(new_cast: Cast) -> None:
+    new_cast.config["breakers"]["on_open"] = "halt"
+    stand = Stand(new_cast, {"orders.sim": ("ann", "as before the restart: venue is ill")})
+    assert stand.states()["orders.sim"] == State.FORCED_OPEN
+    assert stand.breaker("orders.sim").generation == 1
+    # Without a halt: it could not be reset, if each start ended in one.
+    assert stand.said == [
+        "breaker orders.sim: uninit -> forced-open: as before the restart: venue is ill (by ann)",
+        "global breaker: unknown -> open: orders.sim is forced-open; new risk is refused",
+    ]
+    assert stand.halts == []
+    new_cast.begin()
+    stand.run(SECOND)
+    stand.breaker("orders.sim").reset(new_cast.now, actor="ann", reason="well again")
+    stand.run()
+    assert set(stand.states().values()) == {State.CLOSED}
+    # From now on it is as any other.
+    stand.breaker("orders.sim").force_open(new_cast.now, actor="ann", reason="ill again")
+    stand.run()
+    assert stand.halts == ["the global breaker opened: orders.sim is forced-open"]
+
+
+def test_a_run_that_is_gone_on_with_is_as_it_was_whatever_the_trail_says(
+    new_stand: NewStand,
+) -> None:
+    stand = new_stand()
+    stand.group.close()
+    stand.forced = {"risk": ("ann", "long ago")}
+    stand.resume(killed=True)
+    assert stand.states()["risk"] == State.CLOSED
+
+
+def test_in_a_run_that_is_gone_on_with_who_does_not_come_back_is_sick(
+    new_stand: NewStand,
+) -> None:
+    stand = new_stand()
+    stand.group.close()
+    stand.resume(killed=True)
+    stand.cast.store("ta", beat=0, first_ns=0)
+    stand.run(3300 * MS)
+    assert stand.states()["ta"] == State.OPEN
+    assert "age of the last death (no heartbeat since) 3250 ms > 1500 ms" in stand.said[0]
+
+
+def test_a_run_that_is_gone_on_with_keeps_the_settings_and_limits_that_it_has(
+    new_stand: NewStand,
+) -> None:
+    stand = new_stand(consecutive=9, min_components=4)
+    before = {name: stand.breaker(name).settings for name in stand.group.names}
+    stand.group.close()
+    stand.cast.config["breakers"] |= {"consecutive": 2, "min_components": 1}
+    stand.resume(killed=True)
+    assert {name: stand.breaker(name).settings for name in stand.group.names} == before
+    assert stand.group.current_limits.min_components == 4
+
+
+def test_a_beginning_that_was_interrupted_is_completed(new_cast: Cast) -> None:
+    with contextlib.closing(new_cast.segment.breakers("breakers")) as group:
+        done = dataclasses.replace(settings_of(new_cast.config)["ta"], consecutive=9)
+        group.configure({"ta": done})
+    new_cast.config["breakers"]["min_components"] = 2
+    stand = Stand(new_cast)
+    assert set(stand.states().values()) == {State.CLOSED}
+    assert stand.breaker("ta").settings == done
+    assert stand.group.current_limits.min_components == 2
 
 
 # What processes leave behind

@@ -63,6 +63,63 @@ def test_if_so_configured_it_halts_the_run(name: str, tmp_path: Path) -> None:
     assert figures["global_breaker"] == "open"
 
 
+def test_what_was_forced_open_is_so_again_at_the_next_start_until_it_is_reset(
+    name: str, tmp_path: Path
+) -> None:
+    with Started(name, tmp_path, breakers__on_open="halt") as run:
+        run.flows(1)
+        operate(run, "force-open", "ta", "--reason", "a test", "--actor", "ann")
+        run.stop()
+    with Started(name, tmp_path, breakers__on_open="halt") as run:
+        group = run.segment.breakers("breakers", observe=True)
+        until(lambda: group.breaker("ta").state is State.FORCED_OPEN, "a breaker forced open")
+        run.flows(1)
+        operate(run, "reset", "ta", "--reason", "well")
+        figures, errors = run.stop()
+    again = "breaker ta: uninit -> forced-open: as before the restart: a test (by ann)"
+    assert again in errors
+    assert figures["breakers"]["ta"] == "closed"
+    with Started(name, tmp_path) as run:
+        run.flows(1)
+        figures, errors = run.stop()
+    assert figures["breakers"]["ta"] == "closed"
+    assert "as before the restart" not in errors
+
+
+def test_a_reload_outlives_the_supervisor(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path) as run:
+        run.flows(1)
+        operate(run, "reload", "--set", "breakers.consecutive=7")
+        run.kill()
+    # The file was edited for the reload, and for more than that.
+    with Started(name, tmp_path, breakers__consecutive="7", breakers__ta__beat_ms="1400") as run:
+        run.flows(1)
+        settings = run.segment.breakers("breakers", observe=True).breaker("ml").settings
+        assert settings is not None
+        assert settings.consecutive == 7
+        _, errors = run.stop()
+    assert "going on with run" in errors
+    assert "the table breakers of the configuration has changed" in errors
+
+
+def test_what_the_disk_did_not_take_is_written_at_the_end_or_its_failure_is_told(
+    name: str, tmp_path: Path
+) -> None:
+    trail = tmp_path / "breakers.jsonl"
+    with Started(name, tmp_path) as run:
+        run.flows(1)
+        until(lambda: trail.is_file() and trail.stat().st_size, "the trail")
+        trail.rename(tmp_path / "kept")
+        trail.mkdir()
+        breaker = run.segment.breakers("breakers", observe=True).breaker("storage")
+        operate(run, "trip", "storage", "--reason", "a test")
+        until(lambda: breaker.state is State.OPEN, "an open breaker")
+        trail.rmdir()
+        run.stop()
+    causes = [json.loads(line)["cause"] for line in trail.read_text().splitlines()]
+    assert "tripped" in causes
+
+
 def test_by_default_it_refuses_new_risk_and_goes_on(name: str, tmp_path: Path) -> None:
     with Started(name, tmp_path) as run:
         run.flows(1, "executions")

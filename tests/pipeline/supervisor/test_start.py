@@ -89,6 +89,26 @@ def test_another_configuration_removes_it_and_says_why(
     assert said == [f"{why}; removed {killed.path}"]
 
 
+def test_the_table_of_the_breakers_may_be_another_and_that_is_said(
+    name: str, layout: Layout
+) -> None:
+    before = Segment.create(name, layout, blobs={"config": b'{"a":1,"breakers":{"consecutive":5}}'})
+    before.disown()
+    before.close()
+    said: list[str] = []
+    config = b'{"a":1,"breakers":{"consecutive":3}}'
+    segment, resumed = open_segment(name, layout, config, said.append)
+    with segment:
+        assert resumed
+        assert segment.run_id == before.run_id
+        segment.disown()
+    assert "the breakers keep the settings that they have" in said[0]
+    assert said[1].startswith("going on with run ")
+    segment, resumed = open_segment(name, layout, config.replace(b"1", b"2", 1), said.append)
+    with segment:
+        assert not resumed
+
+
 def test_another_layout_removes_it_and_says_why(name: str, layout: Layout) -> None:
     other = Segment.create(name, Layout(WordsSpec("w", ("x",))))
     other.disown()
