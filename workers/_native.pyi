@@ -57,29 +57,11 @@ class Publisher:
         latency: object,
         words: object,
     ) -> None: ...
-    def trade(
-        self,
-        instrument: int,
-        price: int,
-        quantity: int,
-        aggressor: int,
-        venue_ns: int,
-        received_ns: int,
-        venue_sequence: int,
-        position: int,
-    ) -> bool: ...
-    def quote(
-        self,
-        instrument: int,
-        bid: int,
-        bid_quantity: int,
-        ask: int,
-        ask_quantity: int,
-        venue_ns: int,
-        received_ns: int,
-        venue_sequence: int,
-        position: int,
-    ) -> bool: ...
+    def publish(self, record: bytes | bytearray | memoryview) -> bool:
+        """Publish a market record, whose sequence, cause and stamp are filled in here.
+
+        False if there is no room.
+        """
     def heard(self, ns: int, instruments: Sequence[int]) -> None: ...
     def is_quoted(self, instrument: int) -> bool: ...
     def is_stale(self, instrument: int) -> bool: ...
@@ -119,6 +101,7 @@ class Arbiter:
     def doubt(self, instrument: int, reason: int, received_ns: int) -> None: ...
     def is_stale(self, instrument: int) -> bool: ...
     def last_trade(self, instrument: int) -> int: ...
+    def take_gaps(self) -> list[tuple[int, int, int]]: ...
     @property
     def repeated(self) -> int: ...
     @property

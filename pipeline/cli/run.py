@@ -21,7 +21,8 @@ from pipeline.cli.failure import FAILURE, HALTED, exit_with_message
 from pipeline.cli.seconds import Seconds
 from pipeline.cli.view import StateTable, as_json, as_line
 from pipeline.config import ConfigError, load
-from pipeline.config.model import SIMULATOR
+from pipeline.config.model import Venues
+from pipeline.instruments import SIMULATOR
 from pipeline.supervisor import Snapshot, Supervisor
 from pipeline.supervisor.supervisor import Result
 from shm import choose
@@ -34,6 +35,8 @@ _TABLE_S = 0.5
 @click.option("--duration", type=Seconds(min=0, min_open=True), help="End after so many seconds.")
 @click.option("--events", type=click.IntRange(min=1), help="End after so many market records.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the simulated market; exchange.seed.")
+@click.option("--venue", help="Trade the instruments of this venue only. [default: all]")
+@click.option("--paper", is_flag=True, help="Trade on paper, as is done so far in any case.")
 @click.option("--sabotage", type=click.Choice(["dedupe", "slots", "context"]), hidden=True)
 @click.option("--json", "as_json_object", is_flag=True, help="Print one JSON object at the end.")
 @configuration_flags
@@ -43,19 +46,31 @@ def command(
     duration: float | None,
     events: int | None,
     seed: int | None,
+    venue: str | None,
+    paper: bool,
     sabotage: str | None,
     as_json_object: bool,
     name: str | None,
     settings: dict[str, str],
 ) -> None:
-    """Run the pipeline on paper against the built-in exchange simulator.
+    """Run the pipeline on paper, on the market data of the venues of its instruments.
+
+    Venue "sim" is the built-in exchange simulator; the others are on the internet.
 
     On a terminal it shows a live table, otherwise a line every few seconds; Ctrl-C ends it in
     order, a second one at once.
     """
     console = view.console(stderr=as_json_object)
     with exit_with_message():
-        config = configure(config_file, name, settings, events=events, seed=seed, sabotage=sabotage)
+        config = configure(
+            config_file,
+            name,
+            settings,
+            events=events,
+            seed=seed,
+            venue=venue,
+            sabotage=sabotage,
+        )
 
         def say(text: str) -> None:
             # What people or strategies wrote may be in it, so it is no markup.
@@ -94,9 +109,12 @@ def configure(
     *,
     events: int | None = None,
     seed: int | None = None,
+    venue: str | None = None,
     sabotage: str | None = None,
 ) -> dict[str, Any]:
     """Return the resolved configuration with CPUs, run options and ``notes`` to print.
+
+    Its instruments are those of `venue`, if one is given.
 
     Raises:
         ConfigError: something in it is wrong.
@@ -105,15 +123,19 @@ def configure(
     if seed is not None:
         given["exchange.seed"] = seed
     loaded = load(config_file, flags=given)
-    if elsewhere := [each for each in loaded.config.instruments if each.venue != SIMULATOR]:
-        raise ConfigError(
-            f"venue of {elsewhere[0].symbol} was {elsewhere[0].venue!r}, must be {SIMULATOR!r}: "
-            "runs are on the built-in exchange simulator so far; give it a price, too"
-        )
-    placed = affinity.resolve(
-        loaded.config.affinity(), affinity.PROCESSES, sorted(os.sched_getaffinity(0))
-    )
     config = loaded.config.resolved()
+    _choose(config, venue)
+    if events is not None and any(each["venue"] != SIMULATOR for each in config["instruments"]):
+        raise ConfigError(
+            f"--events was {events}, must be left out: only venue {SIMULATOR!r} numbers its "
+            "events; use --duration"
+        )
+    started = ("supervisor", *topology.processes(config))
+    placed = affinity.resolve(
+        loaded.config.affinity(),
+        [name for name in affinity.PROCESSES if name in started],
+        sorted(os.sched_getaffinity(0)),
+    )
     config["affinity"] = {process: list(cpus) for process, cpus in placed.cpus.items()}
     config["run"] = {
         key: value for key, value in (("events", events), ("sabotage", sabotage)) if value
@@ -123,6 +145,30 @@ def configure(
     )
     config["notes"] = [f"CPUs: {where}", *placed.notes, f"waiting: {_waiting(config)}"]
     return config
+
+
+def _choose(config: dict[str, Any], venue: str | None) -> None:
+    """Keep the instruments of one venue, if one is given; refuse those that nothing reads.
+
+    Raises:
+        ConfigError: an instrument is elsewhere, or none is left.
+    """
+    known = (SIMULATOR, *Venues.model_fields)
+    if venue is not None and venue not in known:
+        raise ConfigError(f"--venue was {venue!r}, must be one of {', '.join(known)}")
+    chosen = [each for each in config["instruments"] if venue in (None, each["venue"])]
+    if not chosen:
+        raise ConfigError(
+            f"instruments of venue {venue!r} were none, must be at least one: "
+            f"see `bot4 instruments --venue {venue} --toml`"
+        )
+    for each in chosen:
+        if each["venue"] not in known:
+            raise ConfigError(
+                f"venue of {each['symbol']} was {each['venue']!r}, must be one of "
+                f"{', '.join(known)}"
+            )
+    config["instruments"] = chosen
 
 
 def _waiting(config: dict[str, Any]) -> str:

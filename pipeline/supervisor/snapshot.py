@@ -109,7 +109,7 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
     latencies = {name: segment.histograms(f"{name}.latency") for name in topology.PIPELINE}
     tails = {each.ring: _published(segment, each.ring) for each in topology.EDGES}
     processes = {}
-    for name in topology.PROCESSES:
+    for name in topology.processes(config):
         words = segment.words(f"{name}.words")
         if name == "exchange":
             counts, through = (0, 0), None

@@ -379,6 +379,29 @@ void a_feed_that_cannot_be_mended_says_so() {
   CHECK(throws<std::runtime_error>("no room", [&] { feed.publisher(); }));
 }
 
+void what_finds_no_room_is_kept_in_order() {
+  Feed feed(2);
+  Publisher publisher = feed.publisher();
+  Outbox outbox(publisher);
+  for (std::uint64_t i = 1; i <= 5; ++i) {
+    Market record{};
+    record.kind = MarketKind::kTrade;
+    record.venue_sequence = i;
+    record.position = i == 5 ? 0 : 10 * i;
+    outbox.tell(record);
+  }
+  CHECK(publisher.published() == 2 && outbox.kept() == 3 && !outbox.flush(), outbox.kept());
+  // The last one has no position of its own.
+  CHECK(outbox.position() == 40 && publisher.position() == 20, outbox.position());
+  CHECK(publisher.last_trade(0) == 2, publisher.last_trade(0));
+  for (std::uint64_t read = 1; read <= 3; ++read) {
+    feed.market->head = feed.ticks->head = read;
+    CHECK(outbox.flush() == (read == 3), read);
+    CHECK(publisher.published() == read + 2 && publisher.last_trade(0) == read + 2, read);
+  }
+  CHECK(outbox.kept() == 0 && publisher.position() == 40, publisher.position());
+}
+
 void a_full_ring_lets_the_feed_publish_nothing() {
   for (const bool market_is_read : {false, true}) {
     Feed feed(2);
@@ -477,6 +500,7 @@ int main(int count, char** arguments) {
   if (chosen.has("feed link")) a_link_that_is_heard_keeps_its_quotes_fresh();
   if (chosen.has("feed stale")) a_quote_that_the_feed_does_not_stand_by_is_stale_until_it_does();
   if (chosen.has("feed beyond mending")) a_feed_that_cannot_be_mended_says_so();
+  if (chosen.has("feed outbox")) what_finds_no_room_is_kept_in_order();
   if (chosen.has("feed rooms")) a_full_ring_lets_the_feed_publish_nothing();
   // Last: a process that has threads had better not fork.
   if (chosen.has("threads")) two_stages_go_on_at_once();

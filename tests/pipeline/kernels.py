@@ -19,10 +19,10 @@ from pipeline import _native, runtime, topology
 from pipeline.admission import BreakerMasks
 from pipeline.breakers.settings import begin
 from pipeline.config import Config
-from pipeline.records import CONTEXT, FEATURES, Array
+from pipeline.records import CONTEXT, FEATURES, MARKET, Array
 from pipeline.replay import Driver
 from pipeline.stage import TICK, Stage
-from pipeline.vocabulary import Side
+from pipeline.vocabulary import MarketKind, Side
 from shm import Layout, Segment
 from workers._native import Publisher
 from workers.executor.reference import PaperExecutor
@@ -181,19 +181,25 @@ class Desk:
 
     def trade(self, instrument: int, price: int, quantity: int = 1, side: int = 1) -> bool:
         """Publish a trade; False if there is no room."""
-        number = self._published + 1
-        is_out = self.publisher.trade(
-            instrument, price, quantity, side, number, RECEIVED_NS + number, number, number
+        return self._publish(
+            MarketKind.TRADE, instrument, price=price, quantity=quantity, aggressor=side
         )
-        self._published += is_out
-        return is_out
 
     def quote(self, instrument: int, bid: int, ask: int) -> bool:
         """Publish a quote; False if there is no room."""
+        sizes = {"bid_quantity": 500, "ask_quantity": 400}
+        return self._publish(MarketKind.QUOTE, instrument, bid=bid, ask=ask, **sizes)
+
+    def _publish(self, kind: MarketKind, instrument: int, **fields: int) -> bool:
         number = self._published + 1
-        is_out = self.publisher.quote(
-            instrument, bid, 500, ask, 400, number, RECEIVED_NS + number, number, number
-        )
+        record = np.zeros(1, MARKET)
+        record["kind"], record["instrument"] = kind, instrument
+        record["received_ns"] = RECEIVED_NS + number
+        for name, value in fields.items():
+            record[name] = value
+        for name in ("venue_ns", "venue_sequence", "position"):
+            record[name] = number
+        is_out = self.publisher.publish(record.view(np.uint8).data)
         self._published += is_out
         return is_out
 

@@ -411,6 +411,8 @@ def test_a_strategy_that_there_is_not_is_bad_configuration(name: str, tmp_path: 
         (("--set", "exchange.rat=5"), 78, "unknown key exchange.rat"),
         (("--set", "hosts.default.affinity.ta=[4095]"), 78, "affinity of ta was [4095]"),
         (("--set", "state_dir=/proc/nowhere"), 1, "/proc/nowhere"),
+        (("--venue", "bitmex"), 78, "was 'bitmex', must be one of sim, binance, kraken, coinbase"),
+        (("--venue", "kraken"), 78, "instruments of venue 'kraken' were none"),
         (("--duration", "0"), 2, "--duration"),
         (("--duration", "nan"), 2, "'--duration': was nan, must be finite"),
         (("--duration", "inf"), 2, "--duration"),

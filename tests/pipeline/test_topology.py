@@ -41,6 +41,13 @@ def regions() -> dict[str, Region]:
 # Edges and stages
 
 
+def test_without_a_simulated_instrument_there_is_no_exchange() -> None:
+    resolved = load().config.resolved()
+    assert topology.processes(resolved) == topology.PROCESSES
+    resolved["instruments"] = [{**each, "venue": "kraken"} for each in resolved["instruments"]]
+    assert topology.processes(resolved) == topology.PIPELINE
+
+
 def test_rings_have_names_of_their_own_and_ends_that_there_are() -> None:
     assert len(RINGS) == len(topology.EDGES)
     for edge in topology.EDGES:

@@ -1,7 +1,10 @@
 // The feed's way to the rings: the publisher, what is kept for it, and the lines that share it.
 #include "../../pipeline/native/binding/kernel.hpp"
 
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
+
+#include <tuple>
 
 #include "../feed/native/arbiter.hpp"
 #include "../feed/native/publisher.hpp"
@@ -20,29 +23,6 @@ class PyPublisher {
                    region<shm::RingHeader>(ticks), region<shm::TableHeader>(quotes),
                    region<shm::HistogramWords>(latency), words_of(words)) {}
 
-  bool trade(std::uint32_t instrument, std::int64_t price, std::int64_t quantity,
-             std::int8_t aggressor, std::int64_t venue_ns, std::int64_t received_ns,
-             std::uint64_t venue_sequence, std::uint64_t position) {
-    Market record{};
-    record.kind = MarketKind::kTrade;
-    record.price = price;
-    record.quantity = quantity;
-    record.aggressor = static_cast<Side>(aggressor);
-    return publish(record, instrument, venue_ns, received_ns, venue_sequence, position);
-  }
-
-  bool quote(std::uint32_t instrument, std::int64_t bid, std::int64_t bid_quantity,
-             std::int64_t ask, std::int64_t ask_quantity, std::int64_t venue_ns,
-             std::int64_t received_ns, std::uint64_t venue_sequence, std::uint64_t position) {
-    Market record{};
-    record.kind = MarketKind::kQuote;
-    record.bid = bid;
-    record.bid_quantity = bid_quantity;
-    record.ask = ask;
-    record.ask_quantity = ask_quantity;
-    return publish(record, instrument, venue_ns, received_ns, venue_sequence, position);
-  }
-
   void heard(std::int64_t ns, const std::vector<std::uint32_t>& instruments) {
     publisher_.heard(ns, instruments);
   }
@@ -50,6 +30,19 @@ class PyPublisher {
   bool is_stale(std::uint32_t instrument) const { return publisher_.quote(instrument).stale != 0; }
   std::uint64_t last_trade(std::uint32_t instrument) { return publisher_.last_trade(instrument); }
   Publisher& native() { return publisher_; }
+  /// False if there is no room. All but the sequence, the cause and the stamp is the caller's.
+  bool publish(nb::handle record) {
+    Py_buffer bytes;
+    if (PyObject_GetBuffer(record.ptr(), &bytes, PyBUF_SIMPLE) != 0) throw nb::python_error();
+    const Py_ssize_t size = bytes.len;
+    Market copy;
+    if (size == sizeof copy) std::memcpy(&copy, bytes.buf, sizeof copy);
+    PyBuffer_Release(&bytes);
+    if (size != sizeof copy)
+      throw nb::value_error(("a market record was " + std::to_string(size) + " bytes, must be " +
+                             std::to_string(sizeof copy)).c_str());
+    return publisher_.publish(copy);
+  }
   bool has_room() const { return publisher_.has_room(); }
   std::uint64_t published() const { return publisher_.published(); }
   std::uint64_t position() { return publisher_.position(); }
@@ -64,16 +57,6 @@ class PyPublisher {
     return {&word[0].value, &word[1].value, &word[2].value, &word[3].value};
   }
 
-  bool publish(Market& record, std::uint32_t instrument, std::int64_t venue_ns,
-               std::int64_t received_ns, std::uint64_t venue_sequence, std::uint64_t position) {
-    record.header.instrument = instrument;
-    record.header.venue_ns = venue_ns;
-    record.header.received_ns = received_ns;
-    record.venue_sequence = venue_sequence;
-    record.position = position;
-    return publisher_.publish(record);
-  }
-
   std::vector<nb::object> keep_;
   Publisher publisher_;
 };
@@ -85,16 +68,11 @@ void bind_publisher(nb::module_& module) {
       .def(nb::init<nb::object, nb::object, nb::object, nb::object, nb::object, nb::object>(),
            nb::kw_only(), nb::arg("market"), nb::arg("ta"), nb::arg("ticks"), nb::arg("quotes"),
            nb::arg("latency"), nb::arg("words"))
-      .def("trade", &PyPublisher::trade, nb::arg("instrument"), nb::arg("price"),
-           nb::arg("quantity"), nb::arg("aggressor"), nb::arg("venue_ns"), nb::arg("received_ns"),
-           nb::arg("venue_sequence"), nb::arg("position"))
-      .def("quote", &PyPublisher::quote, nb::arg("instrument"), nb::arg("bid"),
-           nb::arg("bid_quantity"), nb::arg("ask"), nb::arg("ask_quantity"), nb::arg("venue_ns"),
-           nb::arg("received_ns"), nb::arg("venue_sequence"), nb::arg("position"))
       .def("heard", &PyPublisher::heard, nb::arg("ns"), nb::arg("instruments"))
       .def("is_quoted", &PyPublisher::is_quoted, nb::arg("instrument"))
       .def("is_stale", &PyPublisher::is_stale, nb::arg("instrument"))
       .def("last_trade", &PyPublisher::last_trade, nb::arg("instrument"))
+      .def("publish", &PyPublisher::publish, nb::arg("record"))
       .def("has_room", &PyPublisher::has_room)
       .def_prop_ro("published", &PyPublisher::published)
       .def_prop_ro("position", &PyPublisher::position);
@@ -117,6 +95,13 @@ void bind_publisher(nb::module_& module) {
            nb::arg("instrument"), nb::arg("reason"), nb::arg("received_ns"))
       .def("is_stale", &Arbiter::is_stale, nb::arg("instrument"))
       .def("last_trade", &Arbiter::last_trade, nb::arg("instrument"))
+      .def("take_gaps",
+           [](Arbiter& self) {
+             std::vector<std::tuple<std::uint32_t, std::uint64_t, std::uint64_t>> gaps;
+             for (const Arbiter::Gap& each : self.take_gaps())
+               gaps.emplace_back(each.instrument, each.first, each.last);
+             return gaps;
+           })
       .def_prop_ro("repeated", &Arbiter::repeated)
       .def_prop_ro("takeovers", &Arbiter::takeovers);
   nb::class_<Arbiter::Line, Sink>(module, "Line")

@@ -30,7 +30,7 @@ _RECEIVE_BYTES = 1 << 19
 _FAREWELL = 1.0  # seconds for what is still to be sent
 
 # Causes are reported, not logged.
-_SILENT = logging.Logger("session")
+_SILENT = logging.Logger("session", logging.CRITICAL)  # or picows formats what nobody reads
 _SILENT.addHandler(logging.NullHandler())
 
 

@@ -1,46 +1,53 @@
-"""The feed: the venue's messages in, market records out."""
+"""The feed: the venues' messages in, market records out."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.instruments import instruments_from
+from pipeline.instruments import SIMULATOR, Instrument, instruments_from
 from pipeline.runtime import collect_garbage
 from shm import Segment
 from shm._native import Wake
-from workers._native import Publisher
-from workers.feed.decode import DecodeError, Decoder, Quote, Trade
-from workers.feed.session import Session
-from workers.feed.streams import stream_url
-
-_log = logging.getLogger("bot4.feed")
+from workers._native import Outbox, Publisher
+from workers.feed.binance import Binance, Simulator
+from workers.feed.coinbase import Coinbase
+from workers.feed.decoding import StaleReason
+from workers.feed.kraken import Kraken
+from workers.feed.lines import Lines
+from workers.feed.venue import FeedError, Venue
 
 _BEAT_S = 0.1
 _IDLE_MESSAGES = 200  # fewer between two beats leave time for a collection
-_LOG_EVERY_NS = 60_000_000_000  # a malformed message is shown at most once a minute
+
+VENUES: dict[str, type[Venue]] = {each.name: each for each in (Binance, Kraken, Coinbase)}
+"""Those that are read natively, the simulator apart."""
 
 
 class Feed:
-    """Reads the combined stream of all instruments and publishes each message as one record.
+    """Reads all instruments from their venues and publishes what is told of them.
 
-    It goes on after the record that was published last, by whatever process: the simulator sends
-    on from a position. If a ring is full it stops reading: the venue's messages wait in the socket.
+    What was published by a process before this one stays as it is: the simulator sends on from a
+    position; of other venues, trades go on by their ids, and quotes are stale until there are new
+    ones. If a ring is full it stops reading: the venues' messages wait in the sockets.
     """
 
     def __init__(self, segment: Segment, config: Mapping[str, Any]) -> None:
-        """Take the feed's roles in the segment."""
+        """Take the feed's roles in the segment.
+
+        Raises:
+            FeedError: an instrument's venue is unknown, or cannot be read as configured.
+        """
         self._segment = segment
         self._config = config
-        self._instruments = instruments_from(config)
         self._last: int | None = config.get("run", {}).get("events")
         self._words = segment.words("feed.words")
         self._exchange = segment.words("exchange.words")
         self._counters = segment.counters_writer("feed.counters")
+        self._counted = dict.fromkeys(("messages", "malformed", "unknown"), 0)
         self._doorbell = segment.doorbell("feed")
         self._publisher = Publisher(
             market=segment.producer("market").pointer,
@@ -50,16 +57,26 @@ class Feed:
             latency=segment.histograms_writer("feed.latency").pointer,
             words=self._words.pointer,
         )
-        self._decoder = Decoder(self._instruments, microseconds=True)
-        self._session = Session(
-            self._url,
-            self._on_message,
-            on_connected=self._on_connected,
-            on_disconnected=self._on_disconnected,
-        )
-        self._shown_ns = 0
-        self._rows = [instrument.index for instrument in self._instruments]
+        self._outbox = Outbox(self._publisher)
         self._stopped = False
+        instruments = instruments_from(config)
+        traded: dict[str, list[Instrument]] = {}
+        for instrument in instruments:
+            traded.setdefault(instrument.venue, []).append(instrument)
+        self._lines = [
+            Lines(
+                self._venue(name, each),
+                self._outbox,
+                len(instruments),
+                links=1 if name == SIMULATOR else config["venues"][name]["links"],
+                settle=self._settle,
+                told=None if self._last is None else self._end_after_the_last,
+                connected=lambda: self._counters.add("connects"),
+            )
+            for name, each in traded.items()
+        ]
+        for lines in self._lines:
+            self._resume(lines)
 
     async def run(self) -> None:
         """Read until SIGTERM, or until the run's last event is published."""
@@ -67,90 +84,87 @@ class Feed:
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         beats = asyncio.create_task(self._beat())
         try:
-            while not (self._exchange.load("port") or self._stopped):
+            simulated = any(lines.venue.name == SIMULATOR for lines in self._lines)
+            while simulated and not (self._exchange.load("port") or self._stopped):
                 await asyncio.sleep(0.005)
             if not self._is_finished():
-                await self._session.run()
+                await asyncio.gather(*(lines.run() for lines in self._lines))
         finally:
             beats.cancel()
+            self._count()
         if self._is_finished():
             self._segment.words("run").store("finished", 1)
 
+    def _venue(self, name: str, instruments: list[Instrument]) -> Venue:
+        if name == SIMULATOR:
+            host = self._config["exchange"]["host"]
+            return Simulator(
+                instruments,
+                lambda: f"{host}:{self._exchange.load('port')}",
+                lambda: self._outbox.position,
+                self._last,
+            )
+        if name not in VENUES:
+            known = ", ".join((SIMULATOR, *VENUES))
+            raise FeedError(
+                f"venue of {instruments[0].symbol} was {name!r}, must be one of {known}"
+            )
+        places = self._config["venues"][name]
+        return VENUES[name](instruments, places["url"], places["rest_url"])
+
+    def _resume(self, lines: Lines) -> None:
+        """Go on from what a predecessor has published."""
+        for instrument in lines.venue.instruments:
+            row = instrument.index
+            is_stale = self._publisher.is_stale(row)
+            lines.arbiter.resume(row, self._publisher.last_trade(row), is_stale)
+            # What the simulator has sent since will follow, but a venue does not repeat itself.
+            if lines.venue.has_books and self._publisher.is_quoted(row):
+                now = time.monotonic_ns()
+                lines.arbiter.doubt(row, StaleReason.DISCONNECTED, now)
+        self._outbox.flush()
+
     def _stop(self) -> None:
         self._stopped = True
-        self._session.stop()
+        for lines in self._lines:
+            lines.stop()
 
     def _is_finished(self) -> bool:
         return self._last is not None and self._publisher.position >= self._last
 
-    def _url(self) -> str:
-        return stream_url(
-            f"ws://{self._config['exchange']['host']}:{self._exchange.load('port')}",
-            [instrument.symbol for instrument in self._instruments],
-            microseconds=True,
-            after=self._publisher.position,
-            count=self._last,
-        )
-
-    def _on_message(self, payload: memoryview, received_ns: int) -> None:
-        self._counters.add("messages")
-        try:
-            message = self._decoder.decode(payload)
-        except DecodeError as error:
-            self._counters.add("malformed")
-            if received_ns - self._shown_ns >= _LOG_EVERY_NS:
-                self._shown_ns = received_ns
-                _log.warning("a message could not be read: %s", error)
-            return
-        if message is None:
-            self._counters.add("unknown")
-            return
-        if not self._publish(message, received_ns):
-            self._counters.add("full")
-            while not self._publish(message, received_ns):
-                # The consumer's commit rings. A signal does, too: what was received is then dropped
-                # here, unpublished, and the venue sends it again from the last position.
-                if self._doorbell.wait(_BEAT_S) is Wake.SIGNAL:
-                    self._session.stop()
-                    return
-                self._words.store("beat", time.monotonic_ns())
+    def _end_after_the_last(self) -> None:
         if self._is_finished():
-            self._session.stop()
+            self._stop()
 
-    def _publish(self, message: Trade | Quote, received_ns: int) -> bool:
-        if isinstance(message, Trade):
-            return self._publisher.trade(
-                message.instrument,
-                message.price,
-                message.quantity,
-                message.aggressor,
-                message.venue_ns,
-                received_ns,
-                message.trade_id,
-                message.position,
-            )
-        return self._publisher.quote(
-            message.instrument,
-            message.bid,
-            message.bid_quantity,
-            message.ask,
-            message.ask_quantity,
-            0,
-            received_ns,
-            message.update_id,
-            message.position,
-        )
+    def _settle(self) -> None:
+        """Wait until all that was told is published."""
+        if self._outbox.flush():
+            return
+        self._counters.add("full")
+        while not self._outbox.flush():
+            # The consumer's commit rings. A signal does, too: what was received is then dropped
+            # here, unpublished, and whoever comes after asks for it again.
+            if self._doorbell.wait(_BEAT_S) is Wake.SIGNAL:
+                self._stop()
+                return
+            self._words.store("beat", time.monotonic_ns())
 
-    def _on_connected(self) -> None:
-        self._counters.add("connects")
-
-    def _on_disconnected(self, cause: str) -> None:
-        _log.warning("the venue's connection was lost: %s", cause)
+    def _count(self) -> None:
+        for name, before in self._counted.items():
+            now = sum(lines.counts()[name] for lines in self._lines)
+            self._counters.add(name, now - before)
+            self._counted[name] = now
 
     async def _beat(self) -> None:
+        rows = {
+            lines: [instrument.index for instrument in lines.venue.instruments]
+            for lines in self._lines
+        }
         while True:
             self._words.store("beat", time.monotonic_ns())
-            self._publisher.heard(self._session.heard_ns, self._rows)
-            messages = self._session.counts.messages
+            for lines in self._lines:
+                self._publisher.heard(lines.heard_ns, rows[lines])
+            messages = self._counted["messages"]
+            self._count()
             await asyncio.sleep(_BEAT_S)
-            collect_garbage(idle=self._session.counts.messages - messages < _IDLE_MESSAGES)
+            collect_garbage(idle=self._counted["messages"] - messages < _IDLE_MESSAGES)

@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import pytest
 from picows import (
     WSFrame,
@@ -18,15 +19,11 @@ from picows import (
     ws_create_server,
 )
 
-from tests.workers.exchange.samples import ALL, LISTINGS, exchange, run, serving, until
-from tests.workers.feed.test_decode import INSTRUMENTS
+from tests.workers.exchange.samples import ALL, exchange, run, serving, until
 from workers.exchange.server import ExchangeServer
-from workers.feed.decode import Decoder
 from workers.feed.session import Session, Timing
-from workers.feed.streams import stream_url
 
 QUICK = Timing(dial_every=0.01, jitter=0.2, attempt=5.0, silence=5.0)
-SYMBOLS = [listing.symbol for listing in LISTINGS]
 
 
 class Reader:
@@ -38,7 +35,6 @@ class Reader:
         self.causes: list[str] = []
         self.connected = 0
         self._last = last
-        self._decoder = Decoder(INSTRUMENTS)
         self.session = Session(
             self._url,
             self._on_message,
@@ -49,16 +45,15 @@ class Reader:
 
     def _url(self) -> str:
         after = self.positions[-1] if self.positions else 0
-        return stream_url(f"ws://127.0.0.1:{self.port}", SYMBOLS, after=after)
+        return f"ws://127.0.0.1:{self.port}/stream?streams={ALL}&after={after}"
 
     def _on_connected(self) -> None:
         self.connected += 1
 
     def _on_message(self, payload: memoryview, received_ns: int) -> None:
-        message = self._decoder.decode(payload)
-        assert message is not None
-        self.positions.append(message.position)
-        if message.position == self._last:
+        position = msgspec.json.decode(payload)["data"]["i"]
+        self.positions.append(position)
+        if position == self._last:
             self.session.stop()
 
 

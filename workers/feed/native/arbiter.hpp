@@ -66,6 +66,13 @@ class Arbiter {
     set_stale(market, record);
   }
 
+  /// Ids of trades that no line has told although later ones were.
+  struct Gap {
+    std::uint32_t instrument;
+    std::uint64_t first, last;
+  };
+  std::vector<Gap> take_gaps() { return std::exchange(gaps_, {}); }
+
   bool is_stale(std::uint32_t instrument) const { return markets_.at(instrument).stale; }
   std::uint64_t last_trade(std::uint32_t instrument) const { return markets_.at(instrument).trades.last(); }
   std::uint64_t repeated() const { return repeated_; }
@@ -86,8 +93,7 @@ class Arbiter {
     Line::View& view = line.of_[instrument];
     switch (record.kind) {
       case MarketKind::kTrade:
-        if (market.trades.add(record.venue_sequence) == TradeIds::Seen::kKnown) ++repeated_;
-        else out_.tell(record);
+        take_trade(market, instrument, record);
         return;
       case MarketKind::kQuote:
         view.quoted = true;
@@ -117,6 +123,18 @@ class Arbiter {
         if (market.stale) resync(market, line, record);
         return;
     }
+  }
+
+  void take_trade(Market& market, std::uint32_t instrument, bot4::Market& record) {
+    const std::uint64_t last = market.trades.last();
+    switch (market.trades.add(record.venue_sequence)) {
+      case TradeIds::Seen::kKnown: ++repeated_; return;
+      case TradeIds::Seen::kNewAfterGap:
+        if (gaps_.size() < kMostGaps) gaps_.push_back({instrument, last + 1, record.venue_sequence - 1});
+        break;
+      case TradeIds::Seen::kNew: break;
+    }
+    out_.tell(record);
   }
 
   /// The leader is lost to the instrument: another one takes over, or it is stale.
@@ -170,10 +188,13 @@ class Arbiter {
       if (market.leader == line) market.leader = nullptr;
   }
 
+  static constexpr std::size_t kMostGaps = 256;
+
   Sink& out_;
   bool comparable_;
   std::vector<Market> markets_;
   std::vector<Line*> lines_;
+  std::vector<Gap> gaps_;
   std::uint64_t repeated_ = 0;   // trades that another line had told
   std::uint64_t takeovers_ = 0;  // of an instrument
 };

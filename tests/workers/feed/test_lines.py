@@ -1,0 +1,183 @@
+"""Each venue over real sockets, whatever goes wrong with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.vocabulary import MarketKind
+from tests.workers.exchange.samples import run, until
+from tests.workers.feed.venues import COUNT, NAMES, desk
+from workers.exchange.script import begin, entry_of
+from workers.feed.decoding import StaleReason
+
+
+@pytest.mark.parametrize("venue", NAMES)
+def test_a_venue_is_live_from_its_snapshot_on(venue: str) -> None:
+    async def test() -> None:
+        async with desk(venue) as feed:
+            await feed.quoted()
+            assert all(feed.lines.arbiter.last_trade(index) >= 0 for index in range(COUNT))
+            await until(lambda: len(feed.of(MarketKind.TRADE)) > 50)
+            feed.check_whole()
+            counts = feed.lines.connections[0].decoder.counts()
+        assert not len(feed.of(MarketKind.STALE))
+        assert counts["malformed"] == counts["gaps"] == counts["trade_gaps"] == 0
+        assert (counts["checksum_ok"] > 0) == (venue == "kraken")
+
+    run(test())
+
+
+def test_trades_from_before_the_first_connection_are_not_told() -> None:
+    async def test() -> None:
+        for venue in NAMES:
+            async with desk(venue) as feed:
+                await until(lambda: len(feed.of(MarketKind.TRADE)) > 20)
+                begun = feed.server.exchange.started_ns
+                assert feed.records["received_ns"].min() > begun
+                # The simulator's snapshots hold its first trades.
+                known = feed.lines.connections[0].decoder.counts()
+                assert known["trades"] >= len(feed.of(MarketKind.TRADE))
+                feed.check_whole()
+
+    run(test())
+
+
+@pytest.mark.parametrize("venue", NAMES)
+@pytest.mark.parametrize(
+    ("fault", "lasts", "reason"),
+    [
+        ("reset", None, StaleReason.DISCONNECTED),
+        ("half-open", None, StaleReason.SILENCE),
+        ("black-hole", 2.0, StaleReason.SILENCE),
+        ("restart", 0.3, StaleReason.DISCONNECTED),
+    ],
+)
+def test_what_a_lost_link_has_said_is_stale_until_there_is_another(
+    venue: str, fault: str, lasts: float | None, reason: StaleReason
+) -> None:
+    async def test() -> None:
+        async with desk(venue, rate=200) as feed:
+            await feed.quoted()
+            await until(lambda: all(len(feed.of(MarketKind.TRADE, i)) > 3 for i in range(COUNT)))
+            entry: dict[str, object] = {"fault": fault}
+            begin(feed.server.faults, entry_of(entry if lasts is None else {**entry, "for": lasts}))
+            await until(lambda: len(feed.of(MarketKind.STALE)) == COUNT)
+            assert set(feed.of(MarketKind.STALE)["venue_sequence"]) == {reason}
+            await until(lambda: len(feed.of(MarketKind.RESYNC)) == COUNT)
+            await feed.live()
+            await feed.quoted()
+            # What the venue could still tell was told: first later ones, then those from REST.
+            await until(lambda: not gaps(feed.of(MarketKind.TRADE)))
+            feed.check_whole()
+
+    def gaps(trades: object) -> bool:
+        for index in range(COUNT):
+            ids = trades[trades["instrument"] == index]["venue_sequence"]  # type: ignore[index]
+            if len(ids) != int(ids.max() - ids.min()) + 1:
+                return True
+        return False
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("venue", "fault", "reason"),
+    [
+        ("binance", "sequence-gap=0.2", StaleReason.GAP),
+        ("coinbase", "sequence-gap=0.05", StaleReason.GAP),
+        ("kraken", "sequence-gap=0.2", StaleReason.CHECKSUM),
+        ("kraken", "bad-checksum=0.2", StaleReason.CHECKSUM),
+        ("coinbase", "reorder=0.1", StaleReason.GAP),
+    ],
+)
+def test_a_book_that_cannot_be_right_is_stale_until_a_new_snapshot(
+    venue: str, fault: str, reason: StaleReason
+) -> None:
+    async def test() -> None:
+        async with desk(venue) as feed:
+            await feed.quoted()
+            feed.fault(fault)
+            await until(lambda: len(feed.of(MarketKind.STALE)) > 0)
+            feed.server.faults.clear()
+            assert reason in set(feed.of(MarketKind.STALE)["venue_sequence"])
+            await feed.live()
+            await feed.quoted()
+            assert len(feed.of(MarketKind.RESYNC)) == len(feed.of(MarketKind.STALE))
+            feed.check_whole(complete=False)
+            assert feed.lines.connections[0].session.counts.connects == 1
+
+    run(test())
+
+
+@pytest.mark.parametrize("venue", NAMES)
+def test_malformed_messages_are_counted_and_shown_once(
+    venue: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with desk(venue) as feed:
+            feed.fault("malformed=0.3")
+            await until(lambda: feed.lines.counts()["malformed"] > 20)
+            feed.server.faults.clear()
+            await feed.live()
+            await feed.quoted()
+            feed.check_whole(complete=False)
+
+    run(test())
+    assert sum("a message could not be read" in text for text in caplog.messages) == 1
+
+
+@pytest.mark.parametrize("fault", ["5xx", "429=1s"])
+def test_a_snapshot_that_is_refused_is_asked_for_again(
+    fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with desk("binance") as feed:
+            await feed.quoted()
+            feed.fault(fault)
+            feed.fault("sequence-gap=0.3")
+            await until(lambda: len(feed.of(MarketKind.STALE)) > 0)
+            await until(lambda: any("was answered with" in text for text in caplog.messages))
+            feed.server.faults.clear()
+            await feed.live()
+            await feed.quoted()
+            assert len(feed.of(MarketKind.RESYNC)) == len(feed.of(MarketKind.STALE))
+            assert feed.lines.connections[0].session.counts.connects == 1
+
+    run(test())
+
+
+def test_of_two_links_either_is_enough() -> None:
+    async def test() -> None:
+        for venue in NAMES:
+            async with desk(venue, links=2) as feed:
+                await feed.quoted()
+                for connection in feed.lines.connections:
+                    lost = connection.session.counts.disconnects
+                    connection.session.drop("the test wants it")
+                    await until(lambda: connection.session.counts.disconnects > lost)  # noqa: B023
+                    await feed.quoted()
+                    await feed.live()
+                assert not len(feed.of(MarketKind.STALE))
+                feed.check_whole()
+                assert feed.lines.arbiter.repeated > 0
+                feed.fault("reset")
+                await until(lambda: len(feed.of(MarketKind.STALE)) == COUNT)
+                await feed.live()
+                await feed.quoted()
+                assert len(feed.of(MarketKind.RESYNC)) == COUNT
+
+    run(test())
+
+
+def test_a_line_is_replaced_by_one_that_is_live_before_it_goes() -> None:
+    async def test() -> None:
+        for venue in NAMES:
+            async with desk(venue, lifetime=0.5) as feed:
+                first = feed.lines.connections[0]
+                await until(lambda: first not in feed.lines.connections)  # noqa: B023
+                assert feed.server.connections() >= 1
+                await feed.quoted()
+                assert not len(feed.of(MarketKind.STALE))
+                feed.check_whole()
+
+    run(test())

@@ -1,0 +1,89 @@
+"""Kraken, WebSocket v2: books whose snapshots come with them, verified by CRC-32, and trades."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from workers._native import Decoder
+from workers.feed import decoding
+from workers.feed.decoding import Listing, QuoteSource
+from workers.feed.venue import Limits, Notice, Trade, Venue
+
+_DEPTH = 10  # what the checksum is of
+_TRADES = 1000  # the most that one request returns
+
+_parser = msgspec.json.Decoder(float_hook=str)
+
+
+class Kraken(Venue):
+    """Quotes are the top of the book."""
+
+    name = "kraken"
+    # The venue does not say how many messages it takes.
+    limits = Limits(connects=(150, 600.0), messages=(10, 1.0), requests=(15, 30.0))
+    ping_text = '{"method":"ping"}'
+
+    def decoder(self) -> Decoder:
+        """Return a decoder for one connection."""
+        return decoding.decoder(
+            "kraken",
+            map(Listing.of, self.instruments),
+            quotes=QuoteSource.BOOK,
+            depth=_DEPTH,
+        )
+
+    def subscriptions(self, known: Collection[int]) -> Iterable[str]:
+        """Return the requests for books and trades.
+
+        With the last 50 trades where they may fill a gap; elsewhere they are the past.
+        """
+        for snapshot in (True, False):
+            symbols = [
+                each.symbol for each in self.instruments if (each.index in known) == snapshot
+            ]
+            if symbols:
+                yield _request("subscribe", "trade", symbols, snapshot=snapshot)
+        symbols = [instrument.symbol for instrument in self.instruments]
+        yield _request("subscribe", "book", symbols, depth=_DEPTH)
+
+    def resubscriptions(self, instruments: Sequence[int]) -> Iterable[str]:
+        """Return what to send to have new snapshots of some books."""
+        symbols = [self.instrument(index).symbol for index in instruments]
+        yield _request("unsubscribe", "book", symbols, depth=_DEPTH)
+        yield _request("subscribe", "book", symbols, depth=_DEPTH)
+
+    def trades_url(self, instrument: int) -> str:
+        """Return where the latest trades are to be had."""
+        pair = quote(self.instrument(instrument).symbol, safe="/")
+        return f"{self._rest_url}/0/public/Trades?pair={pair}&count={_TRADES}"
+
+    def trades(self, instrument: int, answer: bytes) -> Iterable[Trade]:
+        """Return the trades: price, volume, time in s, b or s, m or l, more, id."""
+        found = _parser.decode(answer)
+        if found["error"]:
+            raise ValueError(", ".join(map(str, found["error"])))
+        result = found["result"]
+        for trade in next(rows for key, rows in result.items() if key != "last"):
+            seconds, _, fraction = str(trade[2]).partition(".")
+            yield Trade(
+                int(trade[6]),
+                trade[0],
+                trade[1],
+                1 if trade[3] == "b" else -1,
+                int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, "0")),
+            )
+
+    def notice(self, message: bytes) -> Notice:
+        """Look for refused requests."""
+        found = msgspec.json.decode(message)
+        refused = "error" in found or found.get("success") is False
+        return Notice.REFUSAL if refused else Notice.NOTHING
+
+
+def _request(method: str, channel: str, symbols: Sequence[str], **more: Any) -> str:
+    params = {"channel": channel, "symbol": symbols, **more}
+    return msgspec.json.encode({"method": method, "params": params}).decode()

@@ -1,0 +1,178 @@
+"""What one venue does otherwise than another; a file each for Binance, Kraken and Coinbase."""
+
+from __future__ import annotations
+
+import enum
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pipeline.instruments import Instrument
+from workers._native import Decoder
+from workers.feed.session import Timing
+
+
+class FeedError(ValueError):
+    """A venue cannot be read as it is configured; the text is for the user."""
+
+
+class Allowance:
+    """Keeps within a venue's limit: at most `most` of something in any `seconds`.
+
+    Half of it may be used at once, and comes back evenly in the time of which the limit speaks: so
+    however they fall, no more than `most` lie within it.
+    """
+
+    def __init__(
+        self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._burst = max(1.0, most / 2)
+        self._a_second = max(most - self._burst, self._burst / 2) / seconds
+        self._left = self._burst
+        self._clock = clock
+        self._then = clock()
+
+    def wait(self) -> float:
+        """Return in how many seconds the next one may be; if that is 0, count it."""
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._then) * self._a_second)
+        self._then = now
+        if self._left < 1:
+            return (1 - self._left) / self._a_second
+        self._left -= 1
+        return 0.0
+
+
+class Trade(NamedTuple):
+    """A trade that the venue told over REST; decimals as it wrote them."""
+
+    trade_id: int
+    price: str
+    quantity: str
+    aggressor: int  # +1 bought, -1 sold
+    venue_ns: int
+
+
+class Notice(enum.Enum):
+    """What a message that is not about the market means to the connection."""
+
+    NOTHING = enum.auto()
+    REFUSAL = enum.auto()  # of a request: to be shown
+    FAREWELL = enum.auto()  # the connection is about to be closed: another one is to be made
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a venue lets one address do.
+
+    Attributes:
+        connects: Attempts to connect, and in how many seconds; over all links.
+        messages: Messages of a connection to the venue, likewise.
+        requests: Of REST, likewise.
+        lifetime: Seconds after which a connection is replaced, before the venue ends it.
+    """
+
+    connects: tuple[int, float]
+    messages: tuple[int, float]
+    requests: tuple[int, float]
+    lifetime: float | None = None
+
+
+class Venue(ABC):
+    """How the instruments of one venue are read.
+
+    Attributes:
+        name: As in the configuration.
+        limits: What it lets one do.
+        timing: Of its connections.
+        ping_text: See `Session`.
+        numbers_trades: Whether a trade that is missing is missed at the next one.
+        sends_past: Whether trades from before the connection began are sent unasked.
+        comparable: Whether a quote's `venue_sequence` is the instrument's own, on any connection.
+        has_books: Whether books are kept.
+        patience: Seconds after which a book that does not hold is asked for (again).
+        instruments: Those that are traded there.
+    """
+
+    name: str
+    limits: Limits
+    timing = Timing(ping=0.5)
+    ping_text: str | None = None
+    numbers_trades = False
+    sends_past = False
+    comparable = False
+    has_books = True
+    patience = 1.5
+
+    def __init__(self, instruments: Sequence[Instrument], url: str, rest_url: str) -> None:
+        self.instruments = tuple(instruments)
+        self.connects = Allowance(*self.limits.connects)
+        most, seconds = self.limits.requests
+        # Apart, so that trades, which can wait, do not keep books waiting.
+        self.snapshot_requests = Allowance(most // 2, seconds)
+        self.trades_requests = Allowance(most - most // 2, seconds)
+        self._by_index = {instrument.index: instrument for instrument in instruments}
+        self._url = url.rstrip("/")
+        self._rest_url = rest_url.rstrip("/")
+
+    def instrument(self, index: int) -> Instrument:
+        """Return an instrument by its number in records."""
+        return self._by_index[index]
+
+    def url(self) -> str:
+        """Return the address to connect to."""
+        return self._url
+
+    @abstractmethod
+    def decoder(self) -> Decoder:
+        """Return a decoder for one connection."""
+
+    @abstractmethod
+    def subscriptions(self, known: Collection[int]) -> Iterable[str]:
+        """Return what to send on a new connection.
+
+        Of the instruments in `known` trades were told: those since then are of interest, too.
+        """
+
+    def resubscriptions(self, instruments: Sequence[int]) -> Iterable[str]:
+        """Return what to send to have new snapshots of some books."""
+        raise NotImplementedError(f"snapshots of {self.name}'s books come over REST")
+
+    def snapshot_url(self, instrument: int) -> str | None:
+        """Return where a snapshot of a book is to be had; None: over the connection."""
+        return None
+
+    def after_snapshot(self, instrument: int, answer: bytes) -> bytes | None:
+        """Return a message that the snapshot stands for as well."""
+        return None
+
+    @abstractmethod
+    def trades_url(self, instrument: int) -> str:
+        """Return where the latest trades are to be had."""
+
+    @abstractmethod
+    def trades(self, instrument: int, answer: bytes) -> Iterable[Trade]:
+        """Return the trades of that answer.
+
+        Raises:
+            ValueError, KeyError, TypeError, IndexError: it is none.
+        """
+
+    def past(self, message: memoryview, fresh: Collection[int]) -> Collection[int]:
+        """Return of which instruments a message tells trades from before the connection began.
+
+        `fresh` are those that are in question: none of their trades was ever told.
+        """
+        return ()
+
+    def notice(self, message: bytes) -> Notice:
+        """Return what a message of control means."""
+        return Notice.NOTHING
+
+
+def jittered(seconds: float, share: float = 0.2) -> float:
+    """Return a time that is not the same for all clients."""
+    return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311 - jitter is no secret
