@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
+
+import numpy as np
 
 from perf.chain.queues import Inbox, tag_of
 from perf.chain.workload import due_times, market_records, quotes_after
 from pipeline.process import become_worker
-from pipeline.records import Array
 from pipeline.runtime import begin
 from shm import Segment
 from workers._native import Publisher
-from workers.exchange import market
 from workers.exchange.pacing import Pace
 
 MOST = 64
@@ -54,36 +54,20 @@ def publish_to_rings(
             latency=segment.histograms_writer("feed.latency").pointer,
             words=segment.words("feed.words").pointer,
         )
-        arguments = _arguments(market_records(config, count))
+        records = market_records(config, count)
+        # A copy with its gaps, of which numpy gives a view of bytes.
+        plain = np.frombuffer(bytearray(records.tobytes()), records.dtype)
+        size = records.dtype.itemsize
+        bytes_of = plain.view(np.uint8).data
         begin(segment, "feed")
         start_ns = control.recv()
-        due = due_times(count, rate, start_ns).tolist()
-        trade, quote = publisher.trade, publisher.quote
+        plain["received_ns"] = due_times(count, rate, start_ns)
         for first, end in groups(count, rate, start_ns):
-            for place in range(first, end):
-                is_trade, before, after = arguments[place]
-                publish: Callable[..., bool] = trade if is_trade else quote
-                while not publish(*before, due[place], *after):
+            for place in range(first * size, end * size, size):
+                while not publisher.publish(bytes_of[place : place + size]):
                     bell.wait(0.1)
         control.send("published")
         control.poll(None)  # until the parent has read the segment, or is gone
-
-
-def _arguments(records: Array) -> list[tuple[bool, tuple[int, ...], tuple[int, ...]]]:
-    """Return of each record: whether it is a trade, and the arguments around the time received."""
-    of_trade = ["instrument", "price", "quantity", "aggressor", "venue_ns"]
-    of_quote = ["instrument", "bid", "bid_quantity", "ask", "ask_quantity", "venue_ns"]
-    columns = {name: records[name].tolist() for name in {*of_trade, *of_quote}}
-    trades = zip(*(columns[name] for name in of_trade), strict=True)
-    quotes = zip(*(columns[name] for name in of_quote), strict=True)
-    sequences, positions = records["venue_sequence"].tolist(), records["position"].tolist()
-    is_trade = (records["kind"] == market.TRADE).tolist()
-    return [
-        (traded, trade if traded else quote, (sequence, position))
-        for traded, trade, quote, sequence, position in zip(
-            is_trade, trades, quotes, sequences, positions, strict=True
-        )
-    ]
 
 
 def put_into_queues(
