@@ -109,6 +109,8 @@ class BreakerChaos:
             self._victim.end()
         if code := self._victim.process.returncode:
             raise ChaosError(f"the run ended with exit code {code}: {errors}")
+        if any(finding.others for finding in found):
+            self._report(f"the run said:\n{errors}")
         return found
 
     def _until_something_was_held(self, name: str) -> Finding:
