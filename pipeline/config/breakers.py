@@ -208,7 +208,7 @@ def _problems(table: Mapping[str, Any], component: str) -> Iterator[Problem]:
             yield Problem(path, value, remedy)
             continue
         if unit != 1:
-            remedy = re.sub(r"\d+", lambda found: f"{int(found[0]) / unit:g}", remedy)  # noqa: B023
+            remedy = re.sub(r"\d+", lambda found: f"{int(found[0]) / unit:g}", remedy)  # noqa: B023 - called at once
         for other, (name, _) in KEYS.items():
             remedy = re.sub(rf"\b{other}\b", name, remedy)
         yield Problem(path, value, remedy)
