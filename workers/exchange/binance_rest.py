@@ -6,6 +6,7 @@ from typing import Any
 
 from workers.exchange.exchange import Exchange
 from workers.exchange.http import Request, Response
+from workers.exchange.market import Events
 from workers.exchange.rest import QueryError, Routes, integer, position
 
 _VENUE = "binance"
@@ -114,10 +115,23 @@ def _depth(exchange: Exchange, request: Request) -> Response:
 def _trades(exchange: Exchange, request: Request) -> Response:
     at = _instrument(exchange, request)
     limit = integer(request, "limit", 500, _MOST_TRADES)
+    return _listed(exchange, at, exchange.history.trades(at, position(exchange, request), limit))
+
+
+def _historical(exchange: Exchange, request: Request) -> Response:
+    at = _instrument(exchange, request)
+    limit = integer(request, "limit", 500, _MOST_TRADES)
+    index, first = position(exchange, request), integer(request, "fromId", 0, 2**63 - 1)
+    if not first:
+        return _listed(exchange, at, exchange.history.trades(at, index, limit))
+    return _listed(exchange, at, exchange.history.trades_from(at, first, index, limit))
+
+
+def _listed(exchange: Exchange, at: int, found: Events) -> Response:
     price, quantity = exchange.prices[at].text, exchange.quantities[at].text
     unit_e8 = exchange.listings[at].tick_e8 * exchange.listings[at].lot_e8
     trades = []
-    for trade in exchange.history.trades(at, position(exchange, request), limit):
+    for trade in found:
         ticks, lots = int(trade["price"]), int(trade["quantity"])
         worth = ticks * lots * unit_e8 // 10**8
         trades.append(
@@ -165,6 +179,7 @@ ROUTES: Routes = {
     "/api/v3/exchangeInfo": _exchange_info,
     "/api/v3/depth": _depth,
     "/api/v3/trades": _trades,
+    "/api/v3/historicalTrades": _historical,
     "/api/v3/aggTrades": _aggregated,
     "/fapi/v1/exchangeInfo": _no_futures,
     "/dapi/v1/exchangeInfo": _no_futures,

@@ -104,17 +104,17 @@ def _one(exchange: Exchange, request: Request) -> Response:
     limit = integer(request, "limit", 100, _MOST_TRADES)
     # By the time of trades; without a range the latest.
     begin, end = (_seconds(request, name) for name in ("start", "end"))
+    until = index if end is None else min(index, exchange.event_at(round(end * 1e6), _VENUE))
     trades = []
-    recent = exchange.history.trades(at, index, _MOST_TRADES)
-    for trade in reversed(list(rows(recent))):
+    for trade in reversed(list(rows(exchange.history.trades(at, until, limit)))):
         when = exchange.time_us(trade.number, _VENUE) / 1e6
-        if (begin is None or when >= begin) and (end is None or when < end + 1):
+        if begin is None or when >= begin:
             trades.append(msgspec.Raw(trade_text(exchange, trade).encode()))
     top = exchange.history.top(at, index)
     price = exchange.prices[at].text
     return Response.of(
         {
-            "trades": trades[:limit],
+            "trades": trades,
             "best_bid": price(top.bid),
             "best_ask": price(top.ask),
         }

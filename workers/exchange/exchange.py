@@ -113,6 +113,11 @@ class Exchange(Source):
         """Return when an event happened, in us since 1970, as a venue sees it."""
         return EPOCH_US + self.skew_us(venue) + index * 1_000_000 // self.nominal_rate
 
+    def event_at(self, time_us: int, venue: str) -> int:
+        """Return the last event that has happened by then, in us since 1970, as a venue sees it."""
+        elapsed = time_us - EPOCH_US - self.skew_us(venue)
+        return max(0, ((elapsed + 1) * self.nominal_rate - 1) // 1_000_000)
+
     def skew_us(self, venue: str) -> int:
         """Return by how much a venue's clock is off."""
         return round(self.faults.of(venue).clock_skew * 1e6)

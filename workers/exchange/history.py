@@ -64,6 +64,28 @@ class History:
                 break
         return np.concatenate(parts) if parts else self._market.events(1, 0)
 
+    def trades_from(self, instrument: int, trade_id: int, index: int, most: int) -> Events:
+        """Return the first trades with that id or a higher one, as of event `index`."""
+        parts: list[Events] = []
+        for number, events in enumerate(self._back(index)):
+            trades = events[(events["instrument"] == instrument) & (events["kind"] == TRADE)]
+            parts.insert(0, trades[trades["trade_id"] >= trade_id])
+            if len(parts[0]) < len(trades) or number == _FARTHEST:
+                break
+        return np.concatenate(parts)[:most] if parts else self._market.events(1, 0)
+
+    def trades_after(self, instrument: int, after: int, index: int, most: int) -> Events:
+        """Return the first trades after one event and until another, oldest first."""
+        parts = [self._market.events(1, 0)]
+        while after < index and most > 0:
+            end = min(index, (after // BLOCK + 1) * BLOCK)
+            events = self._market.events(after + 1, end - after)
+            found = events[(events["instrument"] == instrument) & (events["kind"] == TRADE)]
+            parts.append(found[:most])
+            most -= len(parts[-1])
+            after = end
+        return np.concatenate(parts)
+
     def last_price(self, instrument: int, index: int) -> int:
         """Return the price of the latest trade at or before event `index`, in ticks."""
         last = self.trades(instrument, index, 1)

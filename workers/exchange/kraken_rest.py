@@ -12,6 +12,7 @@ from workers.exchange.rest import QueryError, Routes, integer, position
 _VENUE = "kraken"
 _MOST_LEVELS = 500
 _MOST_TRADES = 1000
+_SECONDS = 10**11  # a time that is less is in seconds, as some clients have it
 
 
 def _result(result: Any) -> Response:
@@ -111,6 +112,15 @@ def _trades(exchange: Exchange, request: Request) -> Response:
     count = integer(request, "count", _MOST_TRADES, _MOST_TRADES)
     index = position(exchange, request)
     price, quantity = exchange.prices[at].text, exchange.quantities[at].text
+    # From a time on, to which the venue adds the ns that make it a cursor; without one the latest.
+    since = integer(request, "since", 0, 2**63 - 1)
+    if 0 < since < _SECONDS:
+        since *= 1_000_000_000
+    if since:
+        after = exchange.event_at(since // 1000, _VENUE)
+        found = exchange.history.trades_after(at, after, index, count)
+    else:
+        found = exchange.history.trades(at, index, count)
     trades = [
         [
             price(int(trade["price"])),
@@ -121,9 +131,10 @@ def _trades(exchange: Exchange, request: Request) -> Response:
             "",
             int(trade["trade_id"]),
         ]
-        for trade in exchange.history.trades(at, index, count)
+        for trade in found
     ]
-    last = exchange.time_us(index, _VENUE) * 1000
+    newest = int(found["index"][-1]) if len(found) else index
+    last = exchange.time_us(newest, _VENUE) * 1000
     return _result({_name(exchange, at): trades, "last": str(last)})
 
 

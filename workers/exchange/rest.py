@@ -36,7 +36,7 @@ def integer(request: Request, name: str, default: int, most: int) -> int:
     text = request.query.get(name, "")
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < 1:
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) < 1:
         raise QueryError(f"{name} was {text!r}, must be an integer from 1")
     return min(int(text), most)
 

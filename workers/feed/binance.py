@@ -11,7 +11,7 @@ from workers._native import Decoder
 from workers.feed import decoding
 from workers.feed.decoding import Listing, QuoteSource
 from workers.feed.session import Timing
-from workers.feed.venue import FeedError, Limits, Notice, Trade, Venue
+from workers.feed.venue import FeedError, Limits, Notice, Replay, Trade, Venue
 
 _MOST_STREAMS = 1024  # of a connection
 _DAY = 24 * 3600.0
@@ -83,10 +83,20 @@ class Binance(Venue):
         except (msgspec.MsgspecError, KeyError, IndexError, TypeError, ValueError):
             return None
 
-    def trades_url(self, instrument: int) -> str:
-        """Return where the latest trades are to be had."""
+    def replay(self, instrument: int, first: int, last: int) -> Replay:
+        """Yield the latest trades, and if that is not enough pages by id, the oldest first.
+
+        Those need no key (since August 2023), but not every place that has the latest has them.
+        """
         symbol = self.instrument(instrument).symbol
-        return f"{self._rest_url}/api/v3/trades?symbol={symbol}&limit={_TRADES}"
+        query = f"symbol={symbol}&limit={_TRADES}"
+        page = yield f"{self._rest_url}/api/v3/trades?{query}"
+        last = min(last, page[0].trade_id - 1) if page else 0
+        while first <= last:
+            page = yield f"{self._rest_url}/api/v3/historicalTrades?{query}&fromId={first}"
+            if not page or page[-1].trade_id < first:
+                return
+            first = page[-1].trade_id + 1
 
     def trades(self, instrument: int, answer: bytes) -> Iterable[Trade]:
         """Return the trades of that answer; REST dates them in ms."""

@@ -10,9 +10,10 @@ import msgspec
 from workers._native import Decoder
 from workers.feed import decoding
 from workers.feed.decoding import Listing, QuoteSource
-from workers.feed.venue import Limits, Notice, Trade, Venue
+from workers.feed.venue import Limits, Notice, Replay, Trade, Venue
 
 _TRADES = 1000  # the most that one request returns
+_RANGE_S = 24 * 3600  # that one request covers
 
 
 class Coinbase(Venue):
@@ -49,11 +50,22 @@ class Coinbase(Venue):
         yield _request("unsubscribe", "level2", products)
         yield _request("subscribe", "level2", products)
 
-    def trades_url(self, instrument: int) -> str:
-        """Return where the latest trades are to be had."""
+    def replay(self, instrument: int, first: int, last: int) -> Replay:
+        """Yield the latest trades, and if that is not enough the latest of those before.
+
+        Times are in whole seconds, so pages overlap; of a second that has more trades than a page
+        the oldest are not to be had.
+        """
         product = self.instrument(instrument).symbol
         path = f"api/v3/brokerage/market/products/{product}/ticker"
-        return f"{self._rest_url}/{path}?limit={_TRADES}"
+        address = f"{self._rest_url}/{path}?limit={_TRADES}"
+        page = yield address
+        while page and page[0].trade_id > first:
+            oldest = page[0]
+            end = -(-oldest.venue_ns // 1_000_000_000)
+            page = yield f"{address}&start={end - _RANGE_S}&end={end}"
+            if page and page[0].trade_id >= oldest.trade_id:
+                return
 
     def trades(self, instrument: int, answer: bytes) -> Iterable[Trade]:
         """Return the trades, whose side is that of the order that rested; newest first."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,8 @@ _LOG_EVERY_NS = 60_000_000_000
 _AGAIN_S = 0.25  # after a request failed; doubles
 _AGAIN_MOST_S = 2.0
 _LEAST_S = 0.5  # between two requests for a new snapshot of one book
+_ATTEMPTS = 3  # to have a page that can be read: some venues refuse with status 200
+_AT_ONCE = 50  # trades from REST that are told before messages are read again
 _GATHER_S = 0.2  # for more trades that are missing, to be asked for at once
 _ANY = 2**64 - 1  # there is no higher id
 _SHOWN = 200  # characters of a message
@@ -154,13 +156,14 @@ class Connection:
         if not self._venue.numbers_trades:
             for row in known:
                 self._miss(row, self._arbiter.last_trade(row) + 1)
+        for row, (first, last) in tuple(self._missing.items()):
+            self._miss(row, first, last)  # what the connection before had no time for
 
     def _on_lost(self, silent: bool) -> None:
         self._requests.clear()
         for task in self._fetching.values():
             task.cancel()
         self._fetching.clear()
-        self._missing.clear()
         self._lose(StaleReason.SILENCE if silent else StaleReason.DISCONNECTED)
 
     def _on_disconnected(self, cause: str) -> None:
@@ -221,8 +224,8 @@ class Connection:
             self._asked.update(dict.fromkeys(rows, time.monotonic()))
             self._ask(*self._venue.resubscriptions(rows))
             for row in rows:  # what made the book wrong may have cost trades as well
-                if self._arbiter.last_trade(row):
-                    self._miss(row, 1)
+                if last := self._arbiter.last_trade(row):
+                    self._miss(row, last + 1)
 
     def _ask(self, *requests: str) -> None:
         self._requests += requests
@@ -267,9 +270,12 @@ class Connection:
 
     def _miss(self, row: int, first: int, last: int = _ANY) -> None:
         """Have trades with these ids fetched, as far as they were not told."""
+        self._note(row, first, last)
+        self._fetch(WishKind.TRADES, row, self._fetch_trades(row))
+
+    def _note(self, row: int, first: int, last: int) -> None:
         before = self._missing.get(row, (first, last))
         self._missing[row] = min(before[0], first), max(before[1], last)
-        self._fetch(WishKind.TRADES, row, self._fetch_trades(row))
 
     def _fetch(self, kind: WishKind, row: int, fetch: Coroutine[Any, Any, None]) -> None:
         """Have something fetched, unless that is being done."""
@@ -293,14 +299,20 @@ class Connection:
             self._error = self._error or error
             self.session.stop()
 
-    async def _get(self, url: str, wait: Callable[[], float]) -> bytes:
-        """Return an answer, however long that takes."""
+    async def _get(self, url: str, wait: Callable[[], float], *, insists: bool = True) -> bytes:
+        """Return an answer, however long that takes.
+
+        Raises:
+            RestError: the venue refuses to give it, and one does not insist.
+        """
         pause = _AGAIN_S
         while True:
             try:
                 return await self._rest.get(url, wait)
             except RestError as error:
                 self._warn("a request failed", str(error))
+                if error.refused and not insists:
+                    raise
             await asyncio.sleep(jittered(pause))
             pause = min(2 * pause, _AGAIN_MOST_S)
 
@@ -325,32 +337,62 @@ class Connection:
 
     async def _fetch_trades(self, row: int) -> None:
         """Have the venue's trades that are missing told; more may be found missing meanwhile."""
-        url = self._venue.trades_url(row)
-        while (missing := self._missing.get(row)) is not None:
+        while row in self._missing:
             await asyncio.sleep(_GATHER_S)
-            first, last = self._missing.pop(row, missing)
-            answer = await self._get(url, self._venue.trades_requests.wait)
-            now = time.monotonic_ns()
+            first, last = self._missing.pop(row)
             try:
-                for trade in self._venue.trades(row, answer):
-                    if first <= trade.trade_id <= last:
-                        self._tell(row, trade, now)
+                await self._replay(row, first, last)
+            except asyncio.CancelledError:
+                self._note(row, first, last)  # for the next connection
+                raise
+
+    async def _replay(self, row: int, first: int, last: int) -> None:
+        pages = self._venue.replay(row, first, last)
+        url = next(pages)
+        insists = True
+        while True:
+            trades = await self._page(row, url, insists=insists)
+            if trades is None:
+                return
+            await self._tell(row, [each for each in trades if first <= each.trade_id <= last])
+            try:
+                url = pages.send(trades)
+            except StopIteration:
+                return
+            insists = False  # the latest are everywhere to be had, older ones perhaps not
+
+    async def _page(self, row: int, url: str, *, insists: bool) -> list[Trade] | None:
+        """Return the trades that are to be had somewhere, None if that is not possible."""
+        for _ in range(_ATTEMPTS):
+            try:
+                answer = await self._get(url, self._venue.trades_requests.wait, insists=insists)
+            except RestError:
+                break
+            try:
+                return list(self._venue.trades(row, answer))
             except (ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
                 self._warn("trades could not be read", f"{error!r}: {answer[:_SHOWN]!r}")
+            await asyncio.sleep(jittered(_AGAIN_MOST_S))
+        return None
+
+    async def _tell(self, row: int, trades: Sequence[Trade]) -> None:
+        instrument = self._venue.instrument(row)
+        for number, trade in enumerate(trades, 1):
+            try:
+                price = instrument.price_to_ticks(trade.price)
+                quantity = instrument.quantity_to_lots(trade.quantity)
+            except InstrumentError as error:
+                self._warn("a trade could not be read", str(error))
+                continue
+            now = time.monotonic_ns()
+            self.decoder.trade(
+                row, trade.trade_id, price, quantity, trade.aggressor, trade.venue_ns, now,
+                self._line,
+            )  # fmt: skip
             if self._outbox.kept:
                 self._settle()
-
-    def _tell(self, row: int, trade: Trade, now: int) -> None:
-        instrument = self._venue.instrument(row)
-        try:
-            price = instrument.price_to_ticks(trade.price)
-            quantity = instrument.quantity_to_lots(trade.quantity)
-        except InstrumentError as error:
-            self._warn("a trade could not be read", str(error))
-            return
-        self.decoder.trade(
-            row, trade.trade_id, price, quantity, trade.aggressor, trade.venue_ns, now, self._line
-        )
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _warn(self, what: str, detail: object) -> None:
         """Say that something is wrong, of each kind at most once a minute."""

@@ -11,10 +11,12 @@ import msgspec
 from workers._native import Decoder
 from workers.feed import decoding
 from workers.feed.decoding import Listing, QuoteSource
-from workers.feed.venue import Limits, Notice, Trade, Venue
+from workers.feed.venue import Limits, Notice, Replay, Trade, Venue
 
 _DEPTH = 10  # what the checksum is of
 _TRADES = 1000  # the most that one request returns
+_MARGIN_NS = 500_000_000  # by which a guessed time is earlier
+_FARTHEST_NS = 24 * 3600 * 1_000_000_000  # before the latest trades; what is older stays missing
 
 _parser = msgspec.json.Decoder(float_hook=str)
 
@@ -56,10 +58,32 @@ class Kraken(Venue):
         yield _request("unsubscribe", "book", symbols, depth=_DEPTH)
         yield _request("subscribe", "book", symbols, depth=_DEPTH)
 
-    def trades_url(self, instrument: int) -> str:
-        """Return where the latest trades are to be had."""
+    def replay(self, instrument: int, first: int, last: int) -> Replay:
+        """Yield the latest trades, and if that is not enough pages by time, the oldest first.
+
+        When the first one was is guessed from how fast ids went on later, and guessed again if
+        that was too late.
+        """
         pair = quote(self.instrument(instrument).symbol, safe="/")
-        return f"{self._rest_url}/0/public/Trades?pair={pair}&count={_TRADES}"
+        address = f"{self._rest_url}/0/public/Trades?pair={pair}&count={_TRADES}"
+        page = yield address
+        if not page or page[0].trade_id <= first:
+            return
+        oldest, newest = page[0], page[-1]
+        last = min(last, oldest.trade_id - 1)
+        between = (newest.venue_ns - oldest.venue_ns) // max(1, newest.trade_id - oldest.trade_id)
+        back = _MARGIN_NS + between * (oldest.trade_id - first) * 5 // 4
+        while True:
+            page = yield f"{address}&since={max(1, oldest.venue_ns - back)}"
+            if not page or page[0].trade_id <= first or back >= _FARTHEST_NS:
+                break
+            back *= 4
+        while page and page[-1].trade_id < last:
+            # It tells what is later: of trades of one ns some may be on the next page.
+            reached = page[-1]
+            page = yield f"{address}&since={reached.venue_ns - 1}"
+            if page and page[-1].trade_id <= reached.trade_id:
+                return
 
     def trades(self, instrument: int, answer: bytes) -> Iterable[Trade]:
         """Return the trades: price, volume, time in s, b or s, m or l, more, id."""

@@ -9,11 +9,20 @@ from types import ModuleType
 from typing import Any
 
 _MOST_BYTES = 32 << 20
+_LATER = (408, 418, 425, 429)  # statuses of requests that may be made again
 _LONGEST_WAIT = 300.0  # seconds, whatever Retry-After says
 
 
 class RestError(Exception):
-    """A request failed; the text says how."""
+    """A request failed; the text says how.
+
+    Attributes:
+        refused: The venue will not answer it another time either.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 class Rest:
@@ -59,7 +68,10 @@ class Rest:
             shown = body[:200].decode(errors="replace")
             after = _seconds(answer.headers.get("Retry-After", ""))
             self._not_before = max(self._not_before, clock() + after)
-            raise RestError(f"{url} was answered with {answer.status}: {shown}")
+            raise RestError(
+                f"{url} was answered with {answer.status}: {shown}",
+                refused=400 <= answer.status < 500 and answer.status not in _LATER,
+            )
         return body
 
     async def close(self) -> None:

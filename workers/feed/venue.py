@@ -6,9 +6,9 @@ import enum
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from pipeline.instruments import Instrument
 from workers._native import Decoder
@@ -54,6 +54,10 @@ class Trade(NamedTuple):
     quantity: str
     aggressor: int  # +1 bought, -1 sold
     venue_ns: int
+
+
+Replay: TypeAlias = Generator[str, Sequence[Trade], None]
+"""Yields addresses, and is sent the trades that were to be had there."""
 
 
 class Notice(enum.Enum):
@@ -150,8 +154,12 @@ class Venue(ABC):
         return None
 
     @abstractmethod
-    def trades_url(self, instrument: int) -> str:
-        """Return where the latest trades are to be had."""
+    def replay(self, instrument: int, first: int, last: int) -> Replay:
+        """Yield where the trades from id `first` to `last` are to be had, as far as they are.
+
+        The answer to each address, oldest trade first, leads to the next one. There may be later
+        trades among them, and again such as were there before.
+        """
 
     @abstractmethod
     def trades(self, instrument: int, answer: bytes) -> Iterable[Trade]:

@@ -78,6 +78,40 @@ def test_all_venues_have_the_same_trades() -> None:
     run(test())
 
 
+def test_older_trades_are_to_be_had_page_by_page() -> None:
+    trades = MARKET.history.trades(0, 20_000, 20_000)
+    ids = trades["trade_id"].tolist()
+    times = [MARKET.time_us(int(index), "kraken") for index in trades["index"]]
+
+    async def test() -> None:
+        async with serving() as (_, port):
+            path = f"/api/v3/historicalTrades?symbol=BTCUSDT&limit=9&fromId={ids[50]}&after=20000"
+            _, _, binance = await fetch(port, path)
+            assert [trade["id"] for trade in binance] == ids[50:59]
+            path = path.replace(f"fromId={ids[50]}", f"fromId={ids[-1]}")
+            assert [trade["id"] for trade in (await fetch(port, path))[2]] == ids[-1:]
+            path = path.replace(f"&fromId={ids[-1]}", "")
+            assert [trade["id"] for trade in (await fetch(port, path))[2]] == ids[-9:]
+
+            path = f"/0/public/Trades?pair=BTCUSDT&count=9&since={times[50]}000&after=20000"
+            _, _, kraken = await fetch(port, path)
+            assert [trade[6] for trade in kraken["result"]["BTCUSDT"]] == ids[51:60]
+            assert kraken["result"]["last"] == f"{times[59]}000"
+            path = path.replace(f"{times[50]}000", str(times[0] // 1_000_000))
+            _, _, kraken = await fetch(port, path)
+            assert [trade[6] for trade in kraken["result"]["BTCUSDT"]] == ids[:9]
+
+            end = times[0] // 1_000_000 + 3
+            path = (
+                f"/api/v3/brokerage/market/products/BTC-USDT/ticker?limit=9&end={end}&after=20000"
+            )
+            _, _, coinbase = await fetch(port, path)
+            before = [i for i, time in zip(ids, times, strict=True) if time <= end * 1_000_000]
+            assert [int(trade["trade_id"]) for trade in coinbase["trades"]] == before[:-10:-1]
+
+    run(test())
+
+
 @pytest.mark.parametrize(
     ("path", "status", "text"),
     [

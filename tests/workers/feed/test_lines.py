@@ -7,6 +7,7 @@ import pytest
 from pipeline.vocabulary import MarketKind
 from tests.workers.exchange.samples import run, until
 from tests.workers.feed.venues import COUNT, NAMES, desk
+from workers.exchange import binance_rest
 from workers.exchange.script import begin, entry_of
 from workers.feed.decoding import StaleReason
 
@@ -67,15 +68,8 @@ def test_what_a_lost_link_has_said_is_stale_until_there_is_another(
             await feed.live()
             await feed.quoted()
             # What the venue could still tell was told: first later ones, then those from REST.
-            await until(lambda: not gaps(feed.of(MarketKind.TRADE)))
+            await until(feed.is_whole)
             feed.check_whole()
-
-    def gaps(trades: object) -> bool:
-        for index in range(COUNT):
-            ids = trades[trades["instrument"] == index]["venue_sequence"]  # type: ignore[index]
-            if len(ids) != int(ids.max() - ids.min()) + 1:
-                return True
-        return False
 
     run(test())
 
@@ -142,6 +136,59 @@ def test_a_snapshot_that_is_refused_is_asked_for_again(
             await feed.quoted()
             assert len(feed.of(MarketKind.RESYNC)) == len(feed.of(MarketKind.STALE))
             assert feed.lines.connections[0].session.counts.connects == 1
+
+    run(test())
+
+
+@pytest.mark.parametrize("venue", NAMES)
+def test_after_a_long_outage_the_trades_of_all_pages_are_told(venue: str) -> None:
+    async def test() -> None:
+        async with desk(venue, rate=200) as feed:
+            await until(lambda: all(len(feed.of(MarketKind.TRADE, i)) > 3 for i in range(COUNT)))
+            await feed.miss(60.0)
+            await until(
+                lambda: all(len(feed.of(MarketKind.TRADE, i)) > 2_900 for i in range(COUNT))
+            )
+            await until(feed.is_whole)
+            await feed.live()
+            feed.check_whole()
+
+    run(test())
+
+
+def test_a_replay_that_was_cut_off_goes_on_over_the_next_connection() -> None:
+    async def test() -> None:
+        for venue in NAMES:
+            async with desk(venue, rate=200) as feed:
+                await until(lambda: len(feed.of(MarketKind.TRADE, 0)) > 3)
+                for _ in range(2):
+                    await feed.miss(2.0)
+                    feed.fault("5xx")  # of the requests that follow
+                    told = len(feed.of(MarketKind.TRADE))
+                    await until(lambda: len(feed.of(MarketKind.TRADE)) > told)  # noqa: B023
+                    assert not feed.is_whole()
+                    feed.server.faults.clear()
+                await until(feed.is_whole)
+                await feed.live()
+                feed.check_whole()
+
+    run(test())
+
+
+def test_pages_that_the_venue_has_not_are_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delitem(binance_rest.ROUTES, "/api/v3/historicalTrades")
+
+    async def test() -> None:
+        async with desk("binance", rate=200) as feed:
+            await until(lambda: all(len(feed.of(MarketKind.TRADE, i)) > 3 for i in range(COUNT)))
+            await feed.miss(60.0)
+            await until(lambda: any("was answered with 404" in text for text in caplog.messages))
+            await until(lambda: len(feed.of(MarketKind.TRADE)) > 2 * 1_000)
+            await feed.live()
+            feed.check_whole(complete=False)
+            assert not feed.is_whole()
 
     run(test())
 

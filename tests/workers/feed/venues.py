@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from workers.feed.binance import Binance
 from workers.feed.coinbase import Coinbase
 from workers.feed.kraken import Kraken
 from workers.feed.lines import Lines
-from workers.feed.venue import Venue
+from workers.feed.venue import Allowance, Venue
 
 NAMES = ("binance", "kraken", "coinbase")
 _CLASSES: dict[str, type[Venue]] = {"binance": Binance, "kraken": Kraken, "coinbase": Coinbase}
@@ -56,7 +57,14 @@ class Desk:
     """A simulator and a feed that reads one of its venues."""
 
     def __init__(self, venue: str, links: int, rate: int, lifetime: float | None) -> None:
-        self.server = ExchangeServer(_LISTINGS, seed=1, volatility_bp=2, rate=rate)
+        self.ahead_s = 0.0  # by which the venue's clock is
+        self.server = ExchangeServer(
+            _LISTINGS,
+            seed=1,
+            volatility_bp=2,
+            rate=rate,
+            clock=lambda: time.monotonic_ns() + round(self.ahead_s * 1e9),
+        )
         self.venue = venue
         self.out = Kept()
         self.lines: Lines
@@ -73,6 +81,7 @@ class Desk:
         # Dials soon, that tests are short; everything else is as it is.
         made.timing = replace(made.timing, dial_every=0.2)
         made.limits = replace(made.limits, lifetime=self._lifetime)
+        made.trades_requests = Allowance(1000, 1.0)  # Kraken's would take half a minute
         return made
 
     async def start(self) -> asyncio.Task[None]:
@@ -102,6 +111,21 @@ class Desk:
 
     def fault(self, text: str) -> None:
         self.server.faults.begin(Fault.parse(text))
+
+    async def miss(self, seconds: float) -> None:
+        """Let the connection be lost, so much of the venue's time pass, and another one be made."""
+        connects = self.lines.connections[0].session.counts.connects
+        self.ahead_s += seconds
+        self.fault("reset")
+        await until(lambda: self.lines.connections[0].session.counts.connects > connects)
+
+    def is_whole(self) -> bool:
+        """Tell whether no trade is missing between the first and the last."""
+        for index in range(COUNT):
+            ids = self.of(MarketKind.TRADE, index)["venue_sequence"]
+            if len(ids) != int(ids.max() - ids.min()) + 1:
+                return False
+        return True
 
     async def live(self) -> None:
         await until(
