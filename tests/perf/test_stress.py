@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from perf import stress
+from perf.endurance import judged
 from shm import list_segments
 
 GOOD: dict[str, Any] = {
@@ -27,15 +28,15 @@ GOOD: dict[str, Any] = {
 }
 
 
-def moments(memory: list[float], depth: int = 0) -> list[stress.Moment]:
+def moments(memory: list[float], depth: int = 0) -> list[judged.Moment]:
     return [
-        stress.Moment(float(second), second * 10, own, own, {"market": depth})
+        judged.Moment(float(second), second * 10, own, own, {"market": depth})
         for second, own in enumerate(memory)
     ]
 
 
 def test_a_run_whose_books_agree_has_no_problem() -> None:
-    assert stress.conservation(GOOD) == []
+    assert judged.conservation(GOOD) == []
 
 
 def _lost_by_ta(summary: dict[str, Any]) -> None:
@@ -68,39 +69,39 @@ def test_books_that_do_not_agree_are_named(
 ) -> None:
     summary = copy.deepcopy(GOOD)
     spoil(summary)
-    assert any(said in problem for problem in stress.conservation(summary))
+    assert any(said in problem for problem in judged.conservation(summary))
 
 
 def test_steady_memory_is_no_growth() -> None:
-    rise = stress.growth(moments([100.0, 101.0] * 60))
+    rise = judged.growth(moments([100.0, 101.0] * 60))
     assert rise is not None
-    assert stress.judged_growth(rise) == []
+    assert judged.judged_growth(rise) == []
 
 
 def test_growth_during_the_warm_up_does_not_count() -> None:
-    rise = stress.growth(moments([10.0 * second for second in range(10)] + [100.0] * 50))
+    rise = judged.growth(moments([10.0 * second for second in range(10)] + [100.0] * 50))
     assert rise == (0.0, 0.0)
 
 
 def test_memory_that_rises_all_the_time_is_growth() -> None:
-    rise = stress.growth(moments([100.0 + second / 10 for second in range(120)]))
+    rise = judged.growth(moments([100.0 + second / 10 for second in range(120)]))
     assert rise is not None
     assert rise[1] == pytest.approx(6.0)
-    assert "memory grew by" in stress.judged_growth(rise)[0]
+    assert "memory grew by" in judged.judged_growth(rise)[0]
 
 
 def test_memory_that_could_not_be_judged_is_a_problem() -> None:
-    assert stress.growth(moments([100.0])) is None
-    assert stress.judged_growth(None) != []
+    assert judged.growth(moments([100.0])) is None
+    assert judged.judged_growth(None) != []
 
 
 def test_a_ring_that_is_full_for_a_moment_is_no_problem() -> None:
-    short = moments([1.0] * (stress.FULL_SAMPLES - 1), depth=8)
-    assert stress.judged_rings(short, {"market": 8}) == []
+    short = moments([1.0] * (judged.FULL_SAMPLES - 1), depth=8)
+    assert judged.judged_rings(short, {"market": 8}) == []
 
 
 def test_a_ring_that_stays_full_is_named() -> None:
-    (problem,) = stress.judged_rings(moments([1.0] * stress.FULL_SAMPLES, depth=8), {"market": 8})
+    (problem,) = judged.judged_rings(moments([1.0] * judged.FULL_SAMPLES, depth=8), {"market": 8})
     assert problem.startswith("ring market had all of its 8 records waiting")
 
 
