@@ -25,20 +25,20 @@ class Kind:
 # Shares are of messages that come as fast as they are read: hundreds of faults a second.
 KINDS: Final = (
     Kind("latency=5ms,jitter=20ms", 2.0),
-    Kind("drop=0.001", 2.0),
-    Kind("duplicate=0.001", 2.0),
-    Kind("reorder=0.001", 2.0),
-    Kind("sequence-gap=0.001", 2.0),
-    Kind("bad-checksum=0.001", 2.0),
-    Kind("malformed=0.001", 2.0),
+    Kind("drop=0.005", 2.0),
+    Kind("duplicate=0.005", 2.0),
+    Kind("reorder=0.02", 2.0),
+    Kind("sequence-gap=0.005", 2.0),
+    Kind("bad-checksum=0.02", 2.0),
+    Kind("malformed=0.005", 2.0),
     Kind("slow-reader=50ms", 2.0),
     Kind("reset"),
     Kind("half-open"),
     Kind("black-hole", 2.0),
     Kind("refuse,reset", 1.0),
     Kind("restart", 1.0),
-    Kind("5xx=0.5,sequence-gap=0.001", 2.0),
-    Kind("429=1s,sequence-gap=0.001", 2.0),
+    Kind("5xx=0.5,sequence-gap=0.005", 2.0),
+    Kind("429=1s,sequence-gap=0.005", 2.0),
 )
 
 

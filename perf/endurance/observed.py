@@ -26,16 +26,14 @@ class Observed:
     Attributes:
         trades, quotes: How many there were.
         crossed: Quotes whose bid is not below their ask.
-        stale_quotes: Quotes of an instrument between STALE and RESYNC.
         unseen: Records that were overwritten before they could be looked at.
         stales: STALE by its reason.
         resyncs: RESYNC.
     """
 
-    def __init__(self, instruments: int) -> None:
+    def __init__(self) -> None:
         self.trades = self.quotes = self.crossed = self.resyncs = self.unseen = 0
         self.stales = dict.fromkeys((reason.name.lower() for reason in StaleReason), 0)
-        self.is_stale = np.zeros(instruments, bool)
         self._ids: list[Any] = []
 
     @contextlib.contextmanager
@@ -61,9 +59,7 @@ class Observed:
         both = (quoted["bid"] != 0) & (quoted["ask"] != 0)
         self.crossed += int(np.count_nonzero(both & (quoted["bid"] >= quoted["ask"])))
         for record in records[kinds > MarketKind.QUOTE]:
-            is_stale = int(record["kind"]) == MarketKind.STALE
-            self.is_stale[record["instrument"]] = is_stale
-            if is_stale:
+            if record["kind"] == MarketKind.STALE:
                 self.stales[StaleReason(int(record["venue_sequence"])).name.lower()] += 1
             else:
                 self.resyncs += 1

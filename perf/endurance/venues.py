@@ -45,7 +45,7 @@ def run(
 ) -> dict[str, Any]:
     """Run the pipeline for so many seconds; return all that there is to tell, as plain data."""
     listed = Config().resolved()["instruments"]
-    observed = Observed(len(_BETWEEN) * len(listed))
+    observed = Observed()
     found: dict[str, Any] = {}
 
     @contextlib.contextmanager

@@ -5,13 +5,20 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from perf import stress
-from perf.endurance import judged
+from perf.endurance import faults, judged, venues
+from perf.endurance.observed import Observed
+from pipeline.records import MARKET
+from pipeline.vocabulary import MarketKind
 from shm import list_segments
+from workers.exchange import script
+from workers.feed.decoding import StaleReason
 
 GOOD: dict[str, Any] = {
     "stages": {
@@ -110,4 +117,92 @@ def test_a_short_run_is_sampled_and_its_books_agree() -> None:
     assert found["problems"] == []
     assert len(found["samples"]) >= 3
     assert found["summary"]["orders"] > 0
+    assert list_segments(f"perf-{os.getpid()}") == []
+
+
+TOLD: dict[str, Any] = {
+    "crossed": 0,
+    "trades_repeated": 0,
+    "records_unseen": 0,
+    "wedged": [],
+    "faults": {"reset": 1},
+}
+
+
+def test_a_feed_that_came_back_has_no_problem() -> None:
+    assert venues.judged(TOLD, ["reset"]) == []
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        ({"crossed": 2}, "crossed quotes that were published were 2"),
+        ({"trades_repeated": 1}, "published twice were 1"),
+        ({"records_unseen": 3}, "too slow to see were 3"),
+        ({"wedged": ["instrument 1 was stale"]}, "instrument 1 was stale"),
+        ({"wedged": None}, "books could not be looked at"),
+        ({"faults": {}}, "fault reset never happened"),
+    ],
+)
+def test_what_is_wrong_with_a_feed_is_named(spoilt: dict[str, Any], said: str) -> None:
+    (problem,) = venues.judged({**TOLD, **spoilt}, ["reset"])
+    assert said in problem
+
+
+def market(*rows: tuple[MarketKind, int, int, int]) -> np.ndarray[Any, Any]:
+    """Return records of (kind, instrument, sequence, bid); all asks are 5."""
+    records = np.zeros(len(rows), MARKET)
+    for record, (kind, instrument, sequence, bid) in zip(records, rows, strict=True):
+        record["kind"], record["instrument"] = kind, instrument
+        record["venue_sequence"], record["bid"], record["ask"] = sequence, bid, 5
+    return records
+
+
+def test_an_observer_sees_crossed_quotes_and_what_was_told_twice_or_never() -> None:
+    observed = Observed()
+    observed.take(
+        market(
+            (MarketKind.QUOTE, 0, 1, 4),
+            (MarketKind.QUOTE, 0, 2, 5),  # crossed
+            (MarketKind.QUOTE, 1, 2, 0),  # nobody buys
+            (MarketKind.TRADE, 0, 1, 0),
+            (MarketKind.TRADE, 1, 1, 0),
+            (MarketKind.TRADE, 0, 4, 0),  # 2 and 3 are missing
+        )
+    )
+    observed.take(
+        market(
+            (MarketKind.TRADE, 0, 4, 0),
+            (MarketKind.STALE, 1, StaleReason.GAP, 0),
+            (MarketKind.RESYNC, 1, 0, 0),
+            (MarketKind.STALE, 0, StaleReason.SILENCE, 0),
+        )
+    )
+    assert (observed.quotes, observed.trades, observed.crossed, observed.resyncs) == (3, 4, 1, 1)
+    assert (observed.repeated(), observed.missing()) == (1, 2)
+    assert {reason: count for reason, count in observed.stales.items() if count} == {
+        "gap": 1,
+        "silence": 1,
+    }
+
+
+@pytest.mark.parametrize("seconds", [30.0, 60.0, 300.0])
+def test_a_script_has_all_kinds_and_is_quiet_at_the_end(seconds: float, tmp_path: Path) -> None:
+    path = tmp_path / "faults.toml"
+    path.write_text(faults.script(seconds, 10.0, 1))
+    entries = script.load(path)
+    names = {fault.name for entry in entries for fault in entry.faults}
+    assert names == {part.partition("=")[0] for k in faults.KINDS for part in k.fault.split(",")}
+    assert max(entry.at + (entry.lasts or 0.0) for entry in entries) <= seconds - 10.0
+    assert faults.script(seconds, 10.0, 1) != faults.script(seconds, 10.0, 2)
+
+
+def test_a_short_run_of_the_venues_survives_faults() -> None:
+    kinds = (faults.Kind("sequence-gap=0.02", 1.0), faults.Kind("reset"))
+    found = venues.run(14.0, 6.0, kinds)
+    assert found["problems"] == []
+    assert found["faults"]["reset"] > 0
+    assert found["recoveries"] >= 3
+    assert found["resyncs"] == sum(found["stales"].values()) > 0
+    assert found["messages"] > found["malformed"] == 0
     assert list_segments(f"perf-{os.getpid()}") == []

@@ -29,6 +29,7 @@ class Binance(Venue):
     )
     numbers_trades = True
     comparable = True
+    snapshots_by_rest = True
     patience = 0.3
     streams: tuple[str, ...] = ("trade", "bookTicker", "depth@100ms")
 

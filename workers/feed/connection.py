@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -26,8 +26,10 @@ _AGAIN_S = 0.25  # after a request failed; doubles
 _AGAIN_MOST_S = 2.0
 _LEAST_S = 0.5  # between two requests for a new snapshot of one book
 _ATTEMPTS = 3  # to have a page that can be read: some venues refuse with status 200
+_NEAR = 2000  # ids between trades that are missing: two pages cost less than to look for them anew
 _AT_ONCE = 50  # trades from REST that are told before messages are read again
 _GATHER_S = 0.2  # for more trades that are missing, to be asked for at once
+_Range: TypeAlias = tuple[int, int]  # the first and the last id
 _ANY = 2**64 - 1  # there is no higher id
 _SHOWN = 200  # characters of a message
 
@@ -81,7 +83,7 @@ class Connection:
         self._has_requests = asyncio.Event()
         self._messages = Allowance(*venue.limits.messages)
         self._fetching: dict[tuple[WishKind, int], asyncio.Task[None]] = {}
-        self._missing: dict[int, tuple[int, int]] = {}  # first and last id of trades
+        self._missing: dict[int, list[_Range]] = {}  # trades, of each instrument
         self._asked: dict[int, float] = {}  # when a book was asked for
         self._error: BaseException | None = None
         self._cause = ""  # of the last loss, or of why there is none yet
@@ -156,8 +158,8 @@ class Connection:
         if not self._venue.numbers_trades:
             for row in known:
                 self._miss(row, self._arbiter.last_trade(row) + 1)
-        for row, (first, last) in tuple(self._missing.items()):
-            self._miss(row, first, last)  # what the connection before had no time for
+        for row in self._missing:  # what the connection before had no time for
+            self._fetch(WishKind.TRADES, row, self._fetch_trades(row))
 
     def _on_lost(self, silent: bool) -> None:
         self._requests.clear()
@@ -274,8 +276,14 @@ class Connection:
         self._fetch(WishKind.TRADES, row, self._fetch_trades(row))
 
     def _note(self, row: int, first: int, last: int) -> None:
-        before = self._missing.get(row, (first, last))
-        self._missing[row] = min(before[0], first), max(before[1], last)
+        """Remember that; what is near is one range."""
+        others = []
+        for begin, end in self._missing.get(row, ()):
+            if begin <= last + _NEAR and first <= end + _NEAR:
+                first, last = min(first, begin), max(last, end)
+            else:
+                others.append((begin, end))
+        self._missing[row] = [*others, (first, last)]
 
     def _fetch(self, kind: WishKind, row: int, fetch: Coroutine[Any, Any, None]) -> None:
         """Have something fetched, unless that is being done."""
@@ -337,24 +345,34 @@ class Connection:
 
     async def _fetch_trades(self, row: int) -> None:
         """Have the venue's trades that are missing told; more may be found missing meanwhile."""
-        while row in self._missing:
+        while self._missing.get(row):
             await asyncio.sleep(_GATHER_S)
-            first, last = self._missing.pop(row)
-            try:
-                await self._replay(row, first, last)
-            except asyncio.CancelledError:
-                self._note(row, first, last)  # for the next connection
-                raise
+            missing = max(self._missing[row])
+            self._missing[row].remove(missing)
+            await self._replay(row, *missing)
 
     async def _replay(self, row: int, first: int, last: int) -> None:
         pages = self._venue.replay(row, first, last)
         url = next(pages)
         insists = True
         while True:
-            trades = await self._page(row, url, insists=insists)
-            if trades is None:
-                return
-            await self._tell(row, [each for each in trades if first <= each.trade_id <= last])
+            try:
+                trades = await self._page(row, url, insists=insists)
+                if trades is None:
+                    return
+                await self._tell(row, [each for each in trades if first <= each.trade_id <= last])
+            except asyncio.CancelledError:
+                if first <= last:
+                    self._note(row, first, last)  # for the next connection
+                raise
+            if trades:
+                newest = trades[-1].trade_id
+                if insists:  # these were the latest; what is later comes by itself
+                    last = min(last, newest)
+                if trades[0].trade_id <= first:
+                    first = max(first, newest + 1)
+                elif newest >= last:
+                    last = trades[0].trade_id - 1
             try:
                 url = pages.send(trades)
             except StopIteration:

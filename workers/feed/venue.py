@@ -97,6 +97,7 @@ class Venue(ABC):
         sends_past: Whether trades from before the connection began are sent unasked.
         comparable: Whether a quote's `venue_sequence` is the instrument's own, on any connection.
         has_books: Whether books are kept.
+        snapshots_by_rest: Whether `snapshot_url` returns an address.
         patience: Seconds after which a book that does not hold is asked for (again).
         instruments: Those that are traded there.
     """
@@ -109,6 +110,7 @@ class Venue(ABC):
     sends_past = False
     comparable = False
     has_books = True
+    snapshots_by_rest = False
     patience = 1.5
 
     def __init__(self, instruments: Sequence[Instrument], url: str, rest_url: str) -> None:
@@ -116,8 +118,9 @@ class Venue(ABC):
         self.connects = Allowance(*self.limits.connects)
         most, seconds = self.limits.requests
         # Apart, so that trades, which can wait, do not keep books waiting.
-        self.snapshot_requests = Allowance(most // 2, seconds)
-        self.trades_requests = Allowance(most - most // 2, seconds)
+        for_books = most // 2 if self.snapshots_by_rest else 0
+        self.snapshot_requests = Allowance(for_books, seconds)
+        self.trades_requests = Allowance(most - for_books, seconds)
         self._by_index = {instrument.index: instrument for instrument in instruments}
         self._url = url.rstrip("/")
         self._rest_url = rest_url.rstrip("/")
