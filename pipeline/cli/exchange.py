@@ -42,6 +42,12 @@ def _chosen(context: click.Context, option: click.Parameter, value: str) -> tupl
     help="Market events a second, 0: as fast as clients read. [exchange.rate]",
 )
 @click.option(
+    "--position",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Event of the market after which it begins, for an exchange that goes on.",
+)
+@click.option(
     "--fault",
     "faults",
     multiple=True,
@@ -73,6 +79,7 @@ def command(
     venues: tuple[str, ...],
     seed: int | None,
     rate: int | None,
+    position: int,
     faults: tuple[str, ...],
     script: Path | None,
     captures: tuple[Path, ...],
@@ -116,6 +123,7 @@ def command(
                 script=script,
                 captures=captures,
                 speed=speed,
+                position=position,
             ),
             announce,
         )

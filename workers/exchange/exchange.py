@@ -65,6 +65,11 @@ class Exchange(Source):
         self.started_ns = clock()
         self._ladder = Ladder(self.listings, seed)
 
+    def start(self, position: int) -> None:
+        """Let the market stand at that event now."""
+        self.furthest = position
+        self.started_ns = self.clock() - position * 1_000_000_000 // self.nominal_rate
+
     def position(self) -> int:
         """Return the market's latest event."""
         if not self.rate:

@@ -109,6 +109,7 @@ class Options:
     script: Path | None
     captures: tuple[Path, ...]
     speed: str
+    position: int = 0
 
 
 def run_alone(options: Options, announce: Callable[[dict[str, Any]], None]) -> None:
@@ -130,6 +131,7 @@ def run_alone(options: Options, announce: Callable[[dict[str, Any]], None]) -> N
         seed=options.seed,
         volatility_bp=options.volatility_bp,
         rate=options.rate,
+        position=options.position,
         venues=options.venues,
         recording=Recording.load(options.captures) if options.captures else None,
         speed=speed,

@@ -38,14 +38,16 @@ _REST: dict[str, ModuleType] = {
 _CONTROL = "/control"
 _FAREWELL = 1.0  # seconds for clients to take what is still on its way
 _AGAIN = 0.01  # seconds between attempts to have the port back
+_BLOCKS = 16  # blocks of the market that are passed over at once
 
 
 class ExchangeServer:
     """Serves a seeded market, or a captured one, to any number of clients.
 
-    `rate` is in events a second, 0 for as fast as each client reads; the market ends with event
-    `last`, if that is given; `clock` is monotonic, in ns. Only the protocols of `venues` are
-    spoken. With a `recording` its frames are sent in place of the market's.
+    `rate` is in events a second, 0 for as fast as each client reads; the market begins after event
+    `position` and ends with event `last`, if that is given; `clock` is monotonic, in ns. Only the
+    protocols of `venues` are spoken. With a `recording` its frames are sent in place of the
+    market's.
 
     Raises:
         ListingError: an argument is out of its limits.
@@ -58,6 +60,7 @@ class ExchangeServer:
         seed: int,
         volatility_bp: float,
         rate: int,
+        position: int = 0,
         last: int | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         venues: Sequence[str] = VENUES,
@@ -80,6 +83,7 @@ class ExchangeServer:
         self.faults = self.exchange.faults
         self.faults.listeners.append(self._on_fault)
         self._venues = tuple(venues)
+        self._position = position
         self._playback = None
         if recording is not None:
             self._playback = Playback(recording, speed or Speed(), clock)
@@ -101,7 +105,9 @@ class ExchangeServer:
         Raises:
             OSError: it cannot.
         """
-        self.exchange.started_ns = self.exchange.clock()
+        while not self.exchange.approach(self._position + 1, _BLOCKS):
+            await asyncio.sleep(0)
+        self.exchange.start(self._position)
         await self._listen(host, port)
         assert self._server is not None
         chosen: int = self._server.sockets[0].getsockname()[1]

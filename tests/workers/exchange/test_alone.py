@@ -51,6 +51,19 @@ def test_it_serves_where_it_says_until_a_signal(tmp_path: Path) -> None:
         run(test())
 
 
+def test_one_that_goes_on_begins_after_an_event() -> None:
+    with alone("--rate", "1000", "--position", "300000") as found:
+
+        async def test() -> None:
+            port = found["port"]
+            _, _, state = await fetch(port, "/control")
+            _, _, trades = await fetch(port, "/api/v3/trades?symbol=BTCUSDT&limit=1")
+            assert 300_000 <= state["position"] < 600_000
+            assert trades[0]["id"] > 40_000
+
+        run(test())
+
+
 def test_it_plays_a_capture(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"t":1}\n{"t":2}\n')
