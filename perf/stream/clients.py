@@ -19,20 +19,17 @@ from typing import Any, Final
 
 import msgspec
 
+from perf.receiver import is_live, reading
 from perf.stream.frames import QUOTE, SYMBOLS, TRADE, instruments, streams
 from perf.stream.sender import HOST
 from pipeline.process import become_worker
-from pipeline.runtime import begin, collect_garbage
 from shm import Segment
-from workers._native import Outbox, Publisher
 from workers.feed.binance import Binance
-from workers.feed.lines import Lines
 
 READY = "ready"
 _LOOK_S = 0.01
-_BEAT_S = 0.1  # as in the feed
+_CALM_S = 0.1
 _IDLE_S = 1.0  # without a message, after all was sent
-_IDLE_MESSAGES = 200
 _MARGIN = ("crossMarginPairsData", "isolatedMarginPairsData")  # options that ccxt fetches first
 _QUOTE_CURRENCY = 4  # letters of a symbol
 
@@ -77,7 +74,7 @@ class _Reader:
         """Return when all was read."""
         while not ready():
             await asyncio.sleep(_LOOK_S)
-        await asyncio.sleep(_BEAT_S)  # what came with the connection
+        await asyncio.sleep(_CALM_S)  # what came with the connection
         self._control.send(READY)
         while not self._control.poll():
             await asyncio.sleep(_LOOK_S)
@@ -116,46 +113,14 @@ def run(task: Task) -> None:
 async def _bot4(task: Task) -> None:
     """Do what the feed does: lines, decoders, arbiter, outbox, rings, a beat."""
     name, run_id = task.segment
+    venue = Binance(instruments(), f"ws://{HOST}:{task.port}", f"http://{HOST}:{task.port}")
     with Segment.attach(name, run_id=run_id) as segment:
-        bell = segment.doorbell("feed")
-        publisher = Publisher(
-            market=segment.producer("market").pointer,
-            ta=segment.bell("ta").pointer,
-            ticks=segment.producer("ticks").pointer,
-            quotes=segment.table_writer("quotes").pointer,
-            latency=segment.histograms_writer("feed.latency").pointer,
-            words=segment.words("feed.words").pointer,
-        )
-        outbox = Outbox(publisher)
-
-        def settle() -> None:
-            while not outbox.flush():
-                bell.wait(_BEAT_S)
-
-        venue = Binance(instruments(), f"ws://{HOST}:{task.port}", f"http://{HOST}:{task.port}")
-        lines = Lines(venue, outbox, len(SYMBOLS), settle=settle)
-        reading = asyncio.create_task(lines.run())
-        rows = list(range(len(SYMBOLS)))
-
-        def is_ready() -> bool:
-            return any(each.is_live for each in lines.connections)
-
-        async def beat() -> None:
-            while not is_ready():
-                await asyncio.sleep(_BEAT_S)
-            begin(segment, "feed")
-            while True:
-                messages = lines.counts()["messages"]
-                publisher.heard(lines.heard_ns, rows)
-                await asyncio.sleep(_BEAT_S)
-                collect_garbage(idle=lines.counts()["messages"] - messages < _IDLE_MESSAGES)
-
-        beats = asyncio.create_task(beat())
-        reader = _Reader(task.control, array("q"))
-        await _while(reading, reader.watch(is_ready, lambda: lines.counts()["messages"]))
-        beats.cancel()
-        lines.stop()
-        await reading
+        async with reading(segment, venue) as (lines, running):
+            reader = _Reader(task.control, array("q"))
+            await _while(
+                running,
+                reader.watch(lambda: is_live(lines), lambda: lines.counts()["messages"]),
+            )
 
 
 class _Data(msgspec.Struct):

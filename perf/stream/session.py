@@ -13,14 +13,13 @@ from typing import Any, Final
 import numpy as np
 
 from perf import machine
+from perf.receiver import layout
 from perf.stream import clients, frames, sender
 from perf.stream.clients import BOT4, READY, Read, Task
 from perf.stream.frames import DEPTH, QUOTE, SYMBOLS, TRADE, Ints
 from perf.stream.sender import Order, Sent
 from perf.transports.standard import context
-from pipeline import records
-from pipeline.topology import STAGE_WORDS
-from shm import DoorbellSpec, HistogramsSpec, Layout, RingSpec, Segment, TableSpec, WordsSpec
+from shm import Segment
 
 CAPACITY: Final = 1 << 16
 
@@ -57,7 +56,9 @@ def measure(client: str, rate: int | None, seconds: float) -> Measured:
     cpu, other = machine.two_cpus()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_on(other))
-        segment = stack.enter_context(Segment.create(f"perf-{os.getpid()}", _layout()))
+        segment = stack.enter_context(
+            Segment.create(f"perf-{os.getpid()}", layout(len(SYMBOLS), CAPACITY))
+        )
         market = _Taken(segment)
         alone = other != cpu
         venue = stack.enter_context(_started("venue", sender.serve, other, alone))
@@ -157,18 +158,6 @@ def _rows(data: bytes) -> Ints:
     rows: Ints = np.frombuffer(data, np.int64).reshape(-1, 4).T
     assert not np.any(rows[0] == DEPTH)
     return rows
-
-
-def _layout() -> Layout:
-    return Layout(
-        WordsSpec("feed.words", STAGE_WORDS),
-        HistogramsSpec("feed.latency", ("through",)),
-        TableSpec("quotes", records.QUOTE, len(SYMBOLS)),
-        DoorbellSpec("feed"),
-        DoorbellSpec("ta"),
-        RingSpec("market", records.MARKET, CAPACITY, producer_bell="feed"),
-        RingSpec("ticks", records.MARKET, CAPACITY, producer_bell="feed"),
-    )
 
 
 def _client(name: str, cpu: int, port: int, segment: tuple[str, str], control: Connection) -> None:

@@ -1,0 +1,191 @@
+"""How soon books are valid again after an outage, and which trades are lost: this feed, ccxt.pro.
+
+Prints a table, or --json. Ends with 1 if a process died or told what was not sent, and with 0
+whatever the figures are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/recovery.py
+
+from perf import machine
+from perf.outage import report, series
+from perf.outage.clients import BOT4, CCXT, NEEDS
+from perf.outage.series import SHORTEST_S, Plan
+from perf.outage.venue import OUTAGES, VENUES, FailedError
+
+COUNT, PEER_COUNT, QUICK_COUNT = 30, 5, 3
+LONGEST_S = 5.0
+LIMIT_S = 30.0
+
+_MODULES = {"ccxt": "ccxt.pro"}
+
+
+def _some_of(
+    known: Sequence[str], context: click.Context, option: click.Parameter, value: str
+) -> list[str]:
+    names = [name.strip() for name in value.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        raise click.BadParameter(f"was {', '.join(unknown)}, must be of {', '.join(known)}")
+    return names
+
+
+def _clients(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    return value and _some_of(list(NEEDS), context, option, value)
+
+
+def _outages(context: click.Context, option: click.Parameter, value: str) -> list[str]:
+    return _some_of(list(OUTAGES), context, option, value)
+
+
+@click.command(help=__doc__)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quick", is_flag=True, help=f"{QUICK_COUNT} outages each, and no peer.")
+@click.option(
+    "--count",
+    type=click.IntRange(1, 10_000),
+    help=f"Outages of each kind.  [default: {COUNT}, of a peer {PEER_COUNT}]",
+)
+@click.option(
+    "--outages",
+    default=",".join(OUTAGES),
+    show_default=True,
+    callback=_outages,
+    help="Which kinds, separated by commas.",
+)
+@click.option(
+    "--clients",
+    "names",
+    callback=_clients,
+    help=f"Which to measure, separated by commas.  [default: {','.join(NEEDS)}]",
+)
+@click.option(
+    "--venue",
+    type=click.Choice(VENUES),
+    default=VENUES[0],
+    show_default=True,
+    help="Whose protocol is spoken.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option(
+    "--longest",
+    type=click.FloatRange(SHORTEST_S, 600.0),
+    default=LONGEST_S,
+    show_default=True,
+    help=f"Seconds of an outage, of which the shortest has {SHORTEST_S:g}.",
+)
+@click.option(
+    "--limit",
+    type=click.FloatRange(1.0, 3600.0),
+    default=LIMIT_S,
+    show_default=True,
+    help="Seconds after an outage, after which a client is given up.",
+)
+def main(
+    as_json: bool,
+    quick: bool,
+    count: int | None,
+    outages: list[str],
+    names: list[str] | None,
+    venue: str,
+    seed: int,
+    longest: float,
+    limit: float,
+) -> None:
+    """Measure, print, and exit."""
+    # By way of SystemExit, so that processes and segments are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    chosen = names or ([BOT4] if quick else list(NEEDS))
+    default = {BOT4: QUICK_COUNT, CCXT: QUICK_COUNT} if quick else {BOT4: COUNT, CCXT: PEER_COUNT}
+    plans = [
+        Plan(
+            name,
+            venue,
+            outage,
+            series.lengths(seed, outage, count or default[name], longest),
+            limit,
+        )
+        for name in chosen
+        for outage in outages
+    ]
+    found = {"venue": venue, "seed": seed, "lengths_s": [SHORTEST_S, longest], **run(plans)}
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        width = None if sys.stdout.isatty() else 110
+        report.show(found, Console(width=width, highlight=False, markup=False))
+    sys.exit(1 if found["failed"] else 0)
+
+
+def run(plans: Sequence[Plan]) -> dict[str, Any]:
+    """Measure all outages of one client at the same time; return all there is to tell, as data."""
+    about = machine.describe((*NEEDS.values(), "picows"))
+    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    names = list(dict.fromkeys(plan.client for plan in plans))
+    skipped = {name: reason for name in names if (reason := _why_missing(NEEDS[name]))}
+    failed: dict[str, str] = {}
+    results: list[report.Result] = []
+    for name in names:
+        if name not in skipped:
+            found = _at_once([plan for plan in plans if plan.client == name])
+            results += [report.summary(each) for each in found if isinstance(each, series.Outcome)]
+            failed.update(
+                (f"{name} {each[0]}", each[1]) for each in found if isinstance(each, tuple)
+            )
+    return {
+        "machine": about,
+        "date": date,
+        "method": report.METHOD,
+        "results": results,
+        "expectations": report.expectations(results),
+        "skipped": skipped,
+        "failed": failed,
+    }
+
+
+def _at_once(plans: Sequence[Plan]) -> list[series.Outcome | tuple[str, str]]:
+    """Return the outcome of each plan, or which outage has failed and why."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(plans)) as pool:
+        running = [pool.submit(series.run, plan, stop) for plan in plans]
+        try:
+            for done in as_completed(running):
+                if sys.stderr.isatty() and done.exception() is None:
+                    plan = done.result().plan
+                    click.echo(f"{plan.client}: {plan.outage}", err=True)
+        except BaseException:
+            stop.set()
+            raise
+    found: list[series.Outcome | tuple[str, str]] = []
+    for plan, done in zip(plans, running, strict=True):
+        try:
+            found.append(done.result())
+        except FailedError as error:
+            found.append((plan.outage, str(error)))
+    return found
+
+
+def _why_missing(distribution: str) -> str | None:
+    try:
+        importlib.import_module(_MODULES.get(distribution, distribution))
+    except ImportError as error:
+        return f"it cannot be imported ({error}); pip install 'bot4[perf]' brings it"
+    return None
+
+
+if __name__ == "__main__":
+    main()
