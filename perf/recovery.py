@@ -26,9 +26,10 @@ from perf import machine
 from perf.outage import report, series
 from perf.outage.clients import BOT4, CCXT, NEEDS
 from perf.outage.series import SHORTEST_S, Plan
-from perf.outage.venue import OUTAGES, VENUES, FailedError
+from perf.outage.venue import JITTER, OUTAGES, VENUES, FailedError
 
 COUNT, PEER_COUNT, QUICK_COUNT = 30, 5, 3
+JITTER_S = 30.0
 LONGEST_S = 5.0
 LIMIT_S = 30.0
 
@@ -68,6 +69,11 @@ def _outages(context: click.Context, option: click.Parameter, value: str) -> lis
     help="Which kinds, separated by commas.",
 )
 @click.option(
+    "--jitter",
+    is_flag=True,
+    help=f"In place of outages {JITTER_S:g} s with latency, jitter and lost messages.",
+)
+@click.option(
     "--clients",
     "names",
     callback=_clients,
@@ -100,6 +106,7 @@ def main(
     quick: bool,
     count: int | None,
     outages: list[str],
+    jitter: bool,
     names: list[str] | None,
     venue: str,
     seed: int,
@@ -110,19 +117,18 @@ def main(
     # By way of SystemExit, so that processes and segments are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     chosen = names or ([BOT4] if quick else list(NEEDS))
-    default = {BOT4: QUICK_COUNT, CCXT: QUICK_COUNT} if quick else {BOT4: COUNT, CCXT: PEER_COUNT}
-    plans = [
-        Plan(
-            name,
-            venue,
-            outage,
-            series.lengths(seed, outage, count or default[name], longest),
-            limit,
-        )
-        for name in chosen
-        for outage in outages
-    ]
-    found = {"venue": venue, "seed": seed, "lengths_s": [SHORTEST_S, longest], **run(plans)}
+    default = {BOT4: COUNT, CCXT: PEER_COUNT}
+    if quick:
+        default = dict.fromkeys(NEEDS, QUICK_COUNT)
+    plans = []
+    for name in chosen:
+        if jitter:
+            plans.append(Plan(name, venue, JITTER, (JITTER_S,) * (count or 1), limit))
+            continue
+        for outage in outages:
+            lengths = series.lengths(seed, outage, count or default[name], longest)
+            plans.append(Plan(name, venue, outage, lengths, limit))
+    found = {"venue": venue, "seed": seed, **run(plans)}
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -146,7 +152,9 @@ def run(plans: Sequence[Plan]) -> dict[str, Any]:
             failed.update(
                 (f"{name} {each[0]}", each[1]) for each in found if isinstance(each, tuple)
             )
+    lengths = [length for plan in plans for length in plan.lengths]
     return {
+        "lengths_s": [min(lengths), max(lengths)],
         "machine": about,
         "date": date,
         "method": report.METHOD,

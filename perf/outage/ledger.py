@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from perf.outage.clients import Ints
-from perf.outage.venue import LISTINGS, REPLAYED, FailedError, past
+from perf.outage.venue import LISTINGS, RATE, REPLAYED, FailedError, past
 from pipeline.vocabulary import MarketKind
 from workers.exchange.market import QUOTE, TRADE, SeededMarket
 
 _KIND, _INSTRUMENT, _ID, _TIME = range(4)
 _CHUNK = 1 << 16
-_EARLY = 30
+_EARLY = RATE // 20
 """Events by which one may be off about where the market stood: 50 ms."""
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from perf import machine
 from perf.outage.clients import BOT4, CCXT
 from perf.outage.series import SETTLE_S, Outcome
-from perf.outage.venue import LISTINGS, OUTAGES, RATE, REPLAYED
+from perf.outage.venue import JITTER, LISTINGS, OUTAGES, RATE, REPLAYED
 
 _KINDS = "\n".join(f"{name}: {what}." for name, what in OUTAGES.items())
 
@@ -25,8 +25,8 @@ Recovery: from the end of the outage, when the venue can be reached again, to th
 of the last of the instruments. A book is valid whose best prices are the market's of after the
 outage and, of {BOT4}, that is not stale: its first quote behind RESYNC, by its publication stamp.
 > limit: that rank was not reached in time; a client that did not recover is started anew.
-lost: trades not told {SETTLE_S:g} s after recovery that the venue could still tell at recovery (the
-last {REPLAYED:,} of an instrument). duplicated: told again. Each is compared with the market's.
+lost: trades not told {SETTLE_S:g} s after recovery, though the venue could still tell them at recovery
+(the last {REPLAYED:,} of an instrument). duplicated: told again. Each is compared with the market's.
 {BOT4}: the feed's lines, decoder, books, arbiter, outbox and rings.
 {CCXT}: its defaults; watch_order_book and watch_trades in loops that go on after a NetworkError."""
 
@@ -57,7 +57,7 @@ def summary(outcome: Outcome) -> Result:
 def expectations(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Return what was expected and what was measured; `met` is None if a figure is missing."""
     found = []
-    for outage in OUTAGES:
+    for outage in OUTAGES if JITTER not in {each["outage"] for each in results} else (JITTER,):
         of_it = {each["client"]: each for each in results if each["outage"] == outage}
         mine = of_it.get(BOT4)
         met = None

@@ -13,8 +13,8 @@ from perf.outage.ledger import Books, Tops, Trades
 from perf.outage.venue import FailedError, Venue, market
 
 SHORTEST_S = 0.5
-SETTLE_S = 3.0
-"""For trades to be told that were missed, after the books are valid."""
+SETTLE_S = 15.0
+"""For trades to be told that were missed: a venue lets nobody ask for them as often as he likes."""
 
 _READY_S = 30.0
 _POLL_S = 0.005

@@ -22,7 +22,7 @@ from workers.exchange.market import SeededMarket
 from workers.exchange.run import Options, run_alone
 
 HOST: Final = "127.0.0.1"
-RATE: Final = 600
+RATE: Final = 300
 """Market events a second, half of them trades, evenly among the instruments."""
 
 REPLAYED: Final = 1000
@@ -36,7 +36,15 @@ OUTAGES: Final = {
 }
 """The kinds of outages, and what each of them is."""
 
-_FAULTS = {"reset": "reset,refuse", "black_hole": "black-hole", "half_open": "half-open,refuse"}
+JITTER: Final = "jitter"
+"""No outage: the venue can be reached, but badly."""
+
+_FAULTS = {
+    "reset": "reset,refuse",
+    "black_hole": "black-hole",
+    "half_open": "half-open,refuse",
+    JITTER: "latency=20ms,jitter=50ms,drop=0.01",
+}
 _PATHS = {"binance": "", "kraken": "/v2", "coinbase": "/coinbase"}
 _BETWEEN = {"binance": "", "kraken": "/", "coinbase": "-"}
 VENUES: Final = tuple(_PATHS)

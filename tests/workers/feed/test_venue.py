@@ -11,7 +11,7 @@ from tests.workers.feed.venues import instruments_of
 from workers.feed.binance import Binance, Simulator
 from workers.feed.coinbase import Coinbase
 from workers.feed.kraken import Kraken
-from workers.feed.venue import Allowance, FeedError, Notice
+from workers.feed.venue import Allowance, FeedError, Notice, Venue
 
 
 @pytest.mark.parametrize(("most", "seconds"), [(300, 300.0), (150, 600.0), (4, 1.0), (1, 1.0)])
@@ -32,6 +32,18 @@ def test_half_of_what_is_allowed_may_be_used_at_once() -> None:
     allowance = Allowance(10, 1.0, lambda: 0.0)
     assert [allowance.wait() for _ in range(5)] == [0.0] * 5
     assert allowance.wait() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("venue", "most"), [(Binance, 25), (Kraken, 7), (Coinbase, 5)])
+def test_only_books_that_are_fetched_leave_fewer_requests_for_trades(
+    venue: type[Venue], most: int
+) -> None:
+    made = venue(instruments_of(venue.name), "wss://host", "https://rest")
+    asked = 0
+    while made.trades_requests.wait() == 0:
+        asked += 1
+    assert asked == most
+    assert (made.snapshot_url(0) is None) != made.fetches_books
 
 
 def test_binance_is_asked_by_its_address() -> None:
