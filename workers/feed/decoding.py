@@ -93,7 +93,8 @@ class Listing:
         symbol: Its name there.
         instrument: Its number in records.
         tick: The step of prices; what is no multiple of it is malformed.
-        lot: The step of quantities.
+        lot: The step of quantities. A trade of no multiple of it is malformed; of what rests in
+            Binance's and Coinbase's books only whole lots count, as the rest cannot be traded.
     """
 
     symbol: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from pipeline.vocabulary import MarketKind, Side
@@ -61,6 +63,28 @@ def test_times_may_be_in_microseconds() -> None:
     us = Pair("binance", f.LISTINGS["binance"], microseconds=True)
     text = f.binance_trade(1).replace("1723161255342", "1723161255342001")
     assert us.ok(text)[0].venue_ns == 1723161255342001000
+    # A captured message is as it was, whatever is asked for.
+    assert us.ok(f.binance_trade(2))[0].venue_ns == 1723161255342000000
+    for time in ("7258118400001", "7258118400000001"):
+        beyond, _ = us.decode(f.binance_trade(3).replace("1723161255342", time))
+        assert beyond == (Verdict.OK if len(time) == 13 else Verdict.MALFORMED)
+
+
+@pytest.mark.parametrize("lot", [Step(1_000, 8), Step(25, 4), Step(3, 0)])
+def test_of_what_rests_only_whole_lots_count(lot: Step) -> None:
+    listed = [Listing("BTCUSDT", 0, Step(1, 2), lot)]
+    both = Pair("binance", listed, quotes=QuoteSource.TICKER)
+    both.ok(f.binance_depth(1, 2, [("100.00", "93.75658700"), ("99.00", "0.00000999")]))
+    both.snapshot(f.binance_snapshot(0, [("98.00", "7")], [("101.00", "8.0000099")]))
+    size = Decimal(lot.unit).scaleb(-lot.places)
+    lots = [int(Decimal(text) / size) for text in ("93.756587", "0.00000999", "7", "8.0000099")]
+    bids, asks = both.book()
+    assert [each for _, each in bids] == [each for each in lots[:3] if each]
+    assert [each for _, each in asks] == lots[3:]
+    (quote,) = both.ok(f.binance_ticker(9).replace('"B":"1', '"B":"4'))
+    assert quote.bid_quantity >= int(4 / size)
+    verdict, _ = both.decode(f.binance_trade(1).replace("0.02", "9.000000001"))
+    assert verdict is Verdict.MALFORMED  # of what was traded everything counts
 
 
 def test_coinbase_trades_are_told_oldest_first() -> None:

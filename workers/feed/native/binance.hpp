@@ -12,9 +12,10 @@ namespace bot4 {
 
 class Binance final : public Decoder {
  public:
-  /// `futures`: the chain of updates must be by `pu`. `time_ns`: a unit of the venue's times.
+  /// `futures`: the chain of updates must be by `pu`. `time_ns`: a unit of the venue's times. What was
+  /// asked for in us may come in ms nevertheless, from a capture: that is seen.
   Binance(std::vector<Listing> listings, QuoteSource quotes, bool futures, std::int64_t time_ns)
-      : Decoder(std::move(listings), quotes), futures_(futures), time_ns_(time_ns) {}
+      : Decoder(std::move(listings), quotes, true), futures_(futures), time_ns_(time_ns) {}
 
   Verdict snapshot(std::uint32_t instrument, std::string_view text, std::int64_t received_ns,
                    Sink& sink) override {
@@ -46,6 +47,8 @@ class Binance final : public Decoder {
     std::vector<BookLevel> levels;
   };
   static constexpr std::size_t kMostKept = 4096;
+  static constexpr std::uint64_t kLatest = 7'258'118'400'000'000'000;  // the year 2200, in ns
+  static constexpr std::uint64_t kMs = 1'000'000;                      // ns
 
   enum Field : unsigned {
     kType, kTradeTime, kEventTime, kSymbol, kTradeId, kPrice, kQuantity, kBuyerIsMaker, kFinal, kFirst,
@@ -175,13 +178,15 @@ class Binance final : public Decoder {
       kind = Kind::kTicker;
     if (kind == Kind::kNone || kind == Kind::kOther) return Verdict::kUnknown;
     if (kind == Kind::kShutdown) return Verdict::kControl;
-    const std::uint64_t latest = 7'258'118'400'000'000'000 / static_cast<std::uint64_t>(time_ns_);  // 2200
+    const std::uint64_t time = seen.has(kTradeTime) ? wire.trade_time : wire.event_time;
+    // In us that would be 1970.
+    const std::int64_t unit_ns = time <= kLatest / kMs ? std::max(time_ns_, std::int64_t{kMs}) : time_ns_;
+    const std::uint64_t latest = kLatest / static_cast<std::uint64_t>(unit_ns);
     if (!seen.has(kSymbol) || wire.trade_time > latest || wire.event_time > latest)
       return Verdict::kMalformed;
     Market* const market = find(wire.symbol);
     if (market == nullptr) return Verdict::kUnknown;
-    const std::uint64_t time = seen.has(kTradeTime) ? wire.trade_time : wire.event_time;
-    const std::int64_t venue_ns = static_cast<std::int64_t>(time) * time_ns_;
+    const std::int64_t venue_ns = static_cast<std::int64_t>(time) * unit_ns;
     switch (kind) {
       case Kind::kTrade:
       case Kind::kAggregate: {

@@ -9,7 +9,8 @@ namespace bot4 {
 
 class Coinbase final : public Decoder {
  public:
-  Coinbase(std::vector<Listing> listings, QuoteSource quotes) : Decoder(std::move(listings), quotes) {}
+  Coinbase(std::vector<Listing> listings, QuoteSource quotes) 
+      : Decoder(std::move(listings), quotes, true) {}
 
   void connected() override {
     Decoder::connected();

@@ -96,6 +96,16 @@ class Scale {
     return true;
   }
 
+  /// How many whole steps it has. False if they do not fit int64.
+  bool whole_units(Decimal decimal, std::int64_t& out) const {
+    const Ratio ratio = ratios_[decimal.decimals];
+    __extension__ using Wide = unsigned __int128;
+    const Wide units = ratio.by == 0 ? 0 : static_cast<Wide>(decimal.digits) * ratio.times / ratio.by;
+    if (units > kMostUnits) return false;
+    out = static_cast<std::int64_t>(units);
+    return true;
+  }
+
   /// The digits that so many units had when they were written with `decimals`: the way back.
   std::uint64_t digits(std::int64_t units, std::uint8_t decimals) const {
     const Ratio ratio = ratios_[decimals];

@@ -120,7 +120,9 @@ class Decoder {
     bool bid;
   };
 
-  Decoder(std::vector<Listing> listings, QuoteSource quotes) : quotes_(quotes) {
+  /// `whole_lots`: of quantities in books and of best prices only these are kept.
+  Decoder(std::vector<Listing> listings, QuoteSource quotes, bool whole_lots = false)
+      : quotes_(quotes), whole_lots_(whole_lots) {
     for (Listing& listing : listings) {
       const std::string symbol = listing.symbol;
       markets_.push_back(std::make_unique<Market>(std::move(listing)));
@@ -149,12 +151,18 @@ class Decoder {
                                 ", must be one that the decoder was made with");
   }
 
-  /// False if a level is no multiple of tick and lot, or has no price.
-  static bool convert(const Listing& listing, const WireLevel& wire, Level& out) {
+  /// What rests in a book may be no multiple of the lot, if an order is older than that. Its whole lots
+  /// are what can be traded. A checksum, however, is of all digits.
+  bool convert_resting(const Listing& listing, Decimal quantity, std::int64_t& out) const {
+    return whole_lots_ ? listing.lots.whole_units(quantity, out) : listing.lots.units(quantity, out);
+  }
+
+  /// False if a price is no multiple of the tick or is 0, or a quantity cannot be.
+  bool convert(const Listing& listing, const WireLevel& wire, Level& out) const {
     out.price_decimals = wire.price.decimals;
     out.quantity_decimals = wire.quantity.decimals;
     return listing.ticks.units(wire.price, out.price) && out.price != 0 &&
-           listing.lots.units(wire.quantity, out.quantity);
+           convert_resting(listing, wire.quantity, out.quantity);
   }
 
   /// Appends them to `levels_`.
@@ -172,10 +180,11 @@ class Decoder {
            out.price != 0 && out.quantity != 0;
   }
 
-  static bool convert_top(const Listing& listing, Decimal bid, Decimal bid_quantity, Decimal ask,
-                          Decimal ask_quantity, Top& out) {
-    return listing.ticks.units(bid, out.bid) && listing.lots.units(bid_quantity, out.bid_quantity) &&
-           listing.ticks.units(ask, out.ask) && listing.lots.units(ask_quantity, out.ask_quantity);
+  bool convert_top(const Listing& listing, Decimal bid, Decimal bid_quantity, Decimal ask,
+                   Decimal ask_quantity, Top& out) const {
+    return listing.ticks.units(bid, out.bid) &&
+           convert_resting(listing, bid_quantity, out.bid_quantity) &&
+           listing.ticks.units(ask, out.ask) && convert_resting(listing, ask_quantity, out.ask_quantity);
   }
 
   struct BookLevel {
@@ -301,6 +310,7 @@ class Decoder {
 
   Counts counts_;
   QuoteSource quotes_;
+  bool whole_lots_;
   std::vector<std::unique_ptr<Market>> markets_;
   // Of the message that is being read; kept for their memory.
   std::vector<WireLevel> wire_;

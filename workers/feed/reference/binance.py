@@ -30,6 +30,7 @@ from workers.feed.reference.values import (
 )
 
 _MOST_KEPT = 4096
+_MS_NS = 1_000_000
 
 
 def _pairs(value: Any) -> list[tuple[str, str]]:
@@ -91,6 +92,8 @@ class _Kept(NamedTuple):
 
 class Binance(Decoder):
     """Spot, or, with `futures`, the venues that name the update before (`pu`)."""
+
+    _whole_lots = True
 
     def __init__(
         self, listings: Iterable[Listing], quotes: QuoteSource, *, futures: bool, time_ns: int
@@ -155,13 +158,16 @@ class Binance(Decoder):
         if kind is None:
             return Verdict.UNKNOWN
         need(fields, "s")
-        latest = YEAR_2200_S * 10**9 // self._time_ns
+        time = fields.get("T", fields.get("E", 0))
+        # Asked for in us, but in ms: in us that would be 1970.
+        unit_ns = _MS_NS if time <= YEAR_2200_S * 1000 else self._time_ns
+        latest = YEAR_2200_S * 10**9 // unit_ns
         if max(fields.get("T", 0), fields.get("E", 0)) > latest:
             raise MalformedError("time must be before the year 2200")
         market = self._markets.get(fields["s"])
         if market is None:
             return Verdict.UNKNOWN
-        venue_ns = fields.get("T", fields.get("E", 0)) * self._time_ns
+        venue_ns = time * unit_ns
         if kind == "bookTicker":
             verdict = self._ticker(market, fields, venue_ns, received_ns)
         elif kind == "depthUpdate":

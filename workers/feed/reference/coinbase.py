@@ -63,6 +63,8 @@ _Step = Callable[[int, int, int], None]
 class Coinbase(Decoder):
     """Trades are told oldest first, with the side that took: the venue has both the other way."""
 
+    _whole_lots = True
+
     def __init__(self, listings: Iterable[Listing], quotes: QuoteSource) -> None:
         super().__init__(listings, quotes)
         self._sequence: int | None = None

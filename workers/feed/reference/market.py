@@ -19,7 +19,7 @@ from workers.feed.decoding import (
     WishKind,
 )
 from workers.feed.reference.book import Book, Change, Level, Top, crossed
-from workers.feed.reference.values import MalformedError, parse, units
+from workers.feed.reference.values import MalformedError, parse, units, whole_units
 
 BOOK, TICKER = "book", "ticker"
 """What can be broken of an instrument."""
@@ -142,14 +142,21 @@ class Decoder(ABC):
 
     # --- Conversion: all of it before anything is done ---
 
-    @staticmethod
-    def _changes(listing: Listing, side: str, levels: Sequence[tuple[str, str]]) -> list[Change]:
+    # A level may have more than its whole lots, which cannot be traded. A checksum is of all digits.
+    _whole_lots = False
+
+    def _resting(self, listing: Listing, quantity: str) -> int:
+        return (whole_units if self._whole_lots else units)(quantity, listing.lot)
+
+    def _changes(
+        self, listing: Listing, side: str, levels: Sequence[tuple[str, str]]
+    ) -> list[Change]:
         changes = []
         for price, quantity in levels:
             ticks = units(price, listing.tick)
             if ticks == 0:
                 raise MalformedError(f"a price of {listing.symbol} was 0")
-            level = Level(ticks, units(quantity, listing.lot), price, quantity)
+            level = Level(ticks, self._resting(listing, quantity), price, quantity)
             changes.append(Change(side, level))
         return changes
 
@@ -160,14 +167,13 @@ class Decoder(ABC):
             raise MalformedError(f"trade was {quantity} at {price}, must both be > 0")
         return ticks, lots
 
-    @staticmethod
-    def _top_units(listing: Listing, values: Mapping[str, str], names: Sequence[str]) -> Top:
+    def _top_units(self, listing: Listing, values: Mapping[str, str], names: Sequence[str]) -> Top:
         bid, bid_quantity, ask, ask_quantity = (values[name] for name in names)
         return (
             units(bid, listing.tick),
-            units(bid_quantity, listing.lot),
+            self._resting(listing, bid_quantity),
             units(ask, listing.tick),
-            units(ask_quantity, listing.lot),
+            self._resting(listing, ask_quantity),
         )
 
     # --- Telling ---

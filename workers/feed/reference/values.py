@@ -141,12 +141,24 @@ def need(fields: Mapping[str, Any], *names: str) -> None:
 
 def units(text: str, step: Step) -> int:
     """Return a decimal in ticks or lots, exactly."""
-    whole_part, _, fraction = text.partition(".")
-    numerator = int(whole_part + fraction) * int(10**step.places)
-    result, rest = divmod(numerator, step.unit * int(10 ** len(fraction)))
+    result, rest = _divided(text, step)
     if rest or result >= 1 << 63:
         raise MalformedError(f"value was {text}, must be a multiple of {step.unit}e-{step.places}")
     return result
+
+
+def whole_units(text: str, step: Step) -> int:
+    """Return how many whole ticks or lots a decimal has."""
+    result, _ = _divided(text, step)
+    if result >= 1 << 63:
+        raise MalformedError(f"value was {text}, must be less than 2**63 of its steps")
+    return result
+
+
+def _divided(text: str, step: Step) -> tuple[int, int]:
+    whole_part, _, fraction = text.partition(".")
+    numerator = int(whole_part + fraction) * int(10**step.places)
+    return divmod(numerator, step.unit * int(10 ** len(fraction)))
 
 
 def unix_ns(text: str) -> int:
