@@ -7,11 +7,15 @@ from typing import Any
 from workers.exchange.exchange import Exchange
 from workers.exchange.http import Request, Response
 from workers.exchange.market import Events
-from workers.exchange.rest import QueryError, Routes, integer, position
+from workers.exchange.rest import QueryError, Routes, between, integer, position
 
 _VENUE = "binance"
 _MOST_LEVELS = 5000
 _MOST_TRADES = 1000
+_MOST_KLINES = 1000
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d")
+_MONDAY_S = 4 * 86_400  # after the epoch, a Thursday: when weeks begin
 
 
 def _instrument(exchange: Exchange, request: Request) -> int:
@@ -129,17 +133,15 @@ def _historical(exchange: Exchange, request: Request) -> Response:
 
 def _listed(exchange: Exchange, at: int, found: Events) -> Response:
     price, quantity = exchange.prices[at].text, exchange.quantities[at].text
-    unit_e8 = exchange.listings[at].tick_e8 * exchange.listings[at].lot_e8
     trades = []
     for trade in found:
         ticks, lots = int(trade["price"]), int(trade["quantity"])
-        worth = ticks * lots * unit_e8 // 10**8
         trades.append(
             {
                 "id": int(trade["trade_id"]),
                 "price": price(ticks),
                 "qty": quantity(lots),
-                "quoteQty": f"{worth // 10**8}.{worth % 10**8:08d}",
+                "quoteQty": _worth(exchange, at, ticks * lots),
                 "time": exchange.time_us(int(trade["index"]), _VENUE) // 1000,
                 "isBuyerMaker": bool(trade["aggressor"] < 0),
                 "isBestMatch": True,
@@ -169,6 +171,59 @@ def _aggregated(exchange: Exchange, request: Request) -> Response:
     )
 
 
+def _klines(exchange: Exchange, request: Request) -> Response:
+    at = _instrument(exchange, request)
+    interval = request.query.get("interval", "")
+    if interval not in (*_INTERVALS, "1w"):
+        raise QueryError("Invalid interval.")
+    limit = integer(request, "limit", 500, _MOST_KLINES)
+    step_s = int(interval[:-1]) * _UNITS_S[interval[-1]]
+    index = position(exchange, request)
+    begins = exchange.candles.span(_VENUE, step_s, index, _MONDAY_S if interval == "1w" else 0)
+    start, end = (_milliseconds(request, name) for name in ("startTime", "endTime"))
+    found = between(
+        begins,
+        None if start is None else -(-start // 1000),
+        None if end is None else end // 1000,
+    )
+    price, quantity = exchange.prices[at].text, exchange.quantities[at].text
+    return Response.of(
+        [
+            [
+                each.begin_s * 1000,
+                price(each.open),
+                price(each.high),
+                price(each.low),
+                price(each.close),
+                quantity(each.volume),
+                (each.begin_s + step_s) * 1000 - 1,
+                _worth(exchange, at, each.turnover),
+                each.trades,
+                quantity(each.bought),
+                _worth(exchange, at, each.spent),
+                "0",
+            ]
+            for each in exchange.candles.bars(
+                _VENUE, at, found[-limit:] if start is None else found[:limit], index
+            )
+        ]
+    )
+
+
+def _milliseconds(request: Request, name: str) -> int | None:
+    text = request.query.get(name, "")
+    if text and (not text.isascii() or not text.isdigit() or len(text) > 15):
+        raise QueryError(f"Illegal characters found in parameter '{name}'.")
+    return int(text) if text else None
+
+
+def _worth(exchange: Exchange, at: int, turnover: int) -> str:
+    """Return a sum of ticks times lots in the quote currency, what is below 1e-8 cut off."""
+    listing = exchange.listings[at]
+    worth = turnover * listing.tick_e8 * listing.lot_e8 // 10**8
+    return f"{worth // 10**8}.{worth % 10**8:08d}"
+
+
 def _no_futures(exchange: Exchange, request: Request) -> Response:
     return Response.of({"symbols": [], "rateLimits": [], "exchangeFilters": []})
 
@@ -181,6 +236,7 @@ ROUTES: Routes = {
     "/api/v3/trades": _trades,
     "/api/v3/historicalTrades": _historical,
     "/api/v3/aggTrades": _aggregated,
+    "/api/v3/klines": _klines,
     "/fapi/v1/exchangeInfo": _no_futures,
     "/dapi/v1/exchangeInfo": _no_futures,
 }

@@ -11,11 +11,23 @@ from workers.exchange.coinbase import product_id, trade_text
 from workers.exchange.exchange import Exchange, rfc3339
 from workers.exchange.history import rows
 from workers.exchange.http import Request, Response
-from workers.exchange.rest import QueryError, Routes, integer, position
+from workers.exchange.rest import QueryError, Routes, between, integer, position, seconds
 
 _VENUE = "coinbase"
 _MOST_LEVELS = 500
 _MOST_TRADES = 1000
+_MOST_CANDLES = 350
+_GRANULARITIES = {
+    "ONE_MINUTE": 60,
+    "FIVE_MINUTE": 300,
+    "FIFTEEN_MINUTE": 900,
+    "THIRTY_MINUTE": 1800,
+    "ONE_HOUR": 3600,
+    "TWO_HOUR": 7200,
+    "FOUR_HOUR": 14_400,
+    "SIX_HOUR": 21_600,
+    "ONE_DAY": 86_400,
+}
 _PRODUCTS = "/api/v3/brokerage/market/products"
 
 
@@ -99,8 +111,12 @@ def _one(exchange: Exchange, request: Request) -> Response:
     index = position(exchange, request)
     if not more:
         return Response.of(_product(exchange, at, index))
+    if more == "candles":
+        return _candles(exchange, request, at, index)
     if more != "ticker":
-        raise QueryError(f"path was {request.path!r}, must end with the product or with 'ticker'")
+        raise QueryError(
+            f"path was {request.path!r}, must end with the product, 'ticker' or 'candles'"
+        )
     limit = integer(request, "limit", 100, _MOST_TRADES)
     # By the time of trades; without a range the latest.
     begin, end = (_seconds(request, name) for name in ("start", "end"))
@@ -119,6 +135,35 @@ def _one(exchange: Exchange, request: Request) -> Response:
             "best_ask": price(top.ask),
         }
     )
+
+
+def _candles(exchange: Exchange, request: Request, at: int, index: int) -> Response:
+    granularity = request.query.get("granularity", "")
+    if granularity not in _GRANULARITIES:
+        known = ", ".join(_GRANULARITIES)
+        raise QueryError(f"granularity was {granularity!r}, must be one of {known}")
+    step_s = _GRANULARITIES[granularity]
+    start, end = (seconds(request, name) for name in ("start", "end"))
+    if start is None or end is None or end < start:
+        raise QueryError("start and end must be given, in this order")
+    if (end - start) // step_s > _MOST_CANDLES:
+        raise QueryError(f"candles from start to end must be at most {_MOST_CANDLES}")
+    limit = integer(request, "limit", _MOST_CANDLES, _MOST_CANDLES)
+    found = between(exchange.candles.span(_VENUE, step_s, index), start, end)
+    price, quantity = exchange.prices[at].text, exchange.quantities[at].text
+    bars = [
+        {
+            "start": str(each.begin_s),
+            "low": price(each.low),
+            "high": price(each.high),
+            "open": price(each.open),
+            "close": price(each.close),
+            "volume": quantity(each.volume),
+        }
+        for each in exchange.candles.bars(_VENUE, at, found[::-1][:limit], index)
+        if each.trades  # a while without any has no candle here
+    ]
+    return Response.of({"candles": bars})
 
 
 def _book(exchange: Exchange, request: Request) -> Response:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from workers.exchange.candles import Candles
 from workers.exchange.decimals import Decimals
 from workers.exchange.faults import Faults
 from workers.exchange.history import History
@@ -63,6 +64,7 @@ class Exchange(Source):
         self.quantities = tuple(Decimals(listing.lot_e8) for listing in listings)
         self.furthest = 0
         self.started_ns = clock()
+        self.candles = Candles(self)
         self._ladder = Ladder(self.listings, seed)
 
     def start(self, position: int) -> None:
@@ -103,7 +105,8 @@ class Exchange(Source):
 
     def keep_up(self) -> None:
         """Make some of the market up to now, so that who comes late need not wait for all of it."""
-        self.market.approach(self.position() + 1, _AT_ONCE)
+        if self.market.approach(self.position() + 1, _AT_ONCE):
+            self.candles.keep_up(self.position())
 
     def book(self, instrument: int, index: int) -> Book:
         """Return the book of an instrument after event `index`."""

@@ -7,12 +7,14 @@ from typing import Any
 
 from workers.exchange.exchange import Exchange, rfc3339
 from workers.exchange.http import Request, Response
-from workers.exchange.rest import QueryError, Routes, integer, position
+from workers.exchange.rest import QueryError, Routes, between, integer, position, seconds
 
 _VENUE = "kraken"
 _MOST_LEVELS = 500
 _MOST_TRADES = 1000
 _SECONDS = 10**11  # a time that is less is in seconds, as some clients have it
+_MOST_CANDLES = 720
+_INTERVALS = ("1", "5", "15", "30", "60", "240", "1440", "10080", "21600")  # minutes
 
 
 def _result(result: Any) -> Response:
@@ -138,6 +140,34 @@ def _trades(exchange: Exchange, request: Request) -> Response:
     return _result({_name(exchange, at): trades, "last": str(last)})
 
 
+def _ohlc(exchange: Exchange, request: Request) -> Response:
+    at = _instrument(exchange, request)
+    interval = request.query.get("interval", "1")
+    if interval not in _INTERVALS:
+        raise QueryError("EGeneral:Invalid arguments:interval")
+    since = seconds(request, "since")
+    index = position(exchange, request)
+    # No more than the latest, whatever is asked for; and what begins after `since`.
+    begins = exchange.candles.span(_VENUE, 60 * int(interval), index)[-_MOST_CANDLES:]
+    found = between(begins, None if since is None else since + 1, None)
+    price, quantity = exchange.prices[at].text, exchange.quantities[at].text
+    bars = [
+        [
+            each.begin_s,
+            price(each.open),
+            price(each.high),
+            price(each.low),
+            price(each.close),
+            price(each.turnover // each.volume if each.volume else 0),
+            quantity(each.volume),
+            each.trades,
+        ]
+        for each in exchange.candles.bars(_VENUE, at, found, index)
+    ]
+    # The last one is not over.
+    return _result({_name(exchange, at): bars, "last": begins[-2] if len(begins) > 1 else 0})
+
+
 def _percent(rate: str) -> float:
     return float(100 * Decimal(rate))
 
@@ -149,6 +179,7 @@ ROUTES: Routes = {
     "/0/public/AssetPairs": _pairs,
     "/0/public/Depth": _depth,
     "/0/public/Trades": _trades,
+    "/0/public/OHLC": _ohlc,
 }
 
 

@@ -41,6 +41,25 @@ def integer(request: Request, name: str, default: int, most: int) -> int:
     return min(int(text), most)
 
 
+def seconds(request: Request, name: str) -> int | None:
+    """Return a time in a query, in seconds since 1970; None if it is not there.
+
+    Raises:
+        QueryError: it is no whole number.
+    """
+    text = request.query.get(name, "")
+    if text and (not text.isascii() or not text.isdigit() or len(text) > 12):
+        raise QueryError(f"{name} was {text!r}, must be whole seconds since 1970")
+    return int(text) if text else None
+
+
+def between(begins: range, least: int | None, most: int | None) -> range:
+    """Return those of some rising times that are not before `least` nor after `most`."""
+    first = 0 if least is None else -(-(max(least, begins.start) - begins.start) // begins.step)
+    last = len(begins) if most is None else (most - begins.start) // begins.step + 1
+    return begins[first : max(first, last)]
+
+
 def position(exchange: Exchange, request: Request) -> int:
     """Return the event as of which to answer: ``after``, the simulator's own, or the latest."""
     text = request.query.get("after", "")

@@ -150,7 +150,7 @@ def _class(venue: str, peers: list[Peer]) -> type:
         if top is not None:
             where.append((key, top))
 
-    class Binance(_Exact, base):  # type: ignore[misc]
+    class Binance(_Exact, base):  # type: ignore[misc, valid-type]
         def handle_message(self, client: Any, message: Any) -> None:
             peers[0].count(message)
             super().handle_message(client, message)
@@ -168,7 +168,7 @@ def _class(venue: str, peers: list[Peer]) -> type:
             top = Top(*(self.bidsasks[symbol][name] for name in names))
             note(peers[0].quotes[symbol], message["u"], top)
 
-    class Other(_Exact, base):  # type: ignore[misc]
+    class Other(_Exact, base):  # type: ignore[misc, valid-type]
         def handle_message(self, client: Any, message: Any) -> None:
             peers[0].count(message)
             super().handle_message(client, message)

@@ -43,7 +43,7 @@ def test_only_books_that_are_fetched_leave_fewer_requests_for_trades(
     while made.trades_requests.wait() == 0:
         asked += 1
     assert asked == most
-    assert (made.snapshot_url(0) is None) != made.fetches_books
+    assert (made.snapshot_url(0) is None) != made.snapshots_by_rest
 
 
 def test_binance_is_asked_by_its_address() -> None:

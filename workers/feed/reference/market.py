@@ -142,7 +142,7 @@ class Decoder(ABC):
 
     # --- Conversion: all of it before anything is done ---
 
-    # A level may have more than its whole lots, which cannot be traded. A checksum is of all digits.
+    # What is more than whole lots of a level cannot be traded. A checksum is of all digits.
     _whole_lots = False
 
     def _resting(self, listing: Listing, quantity: str) -> int:
