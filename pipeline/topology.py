@@ -96,8 +96,12 @@ HALT: Final = np.dtype([("time_ns", "<i8"), ("actor", "S64"), ("reason", "S184")
 
 
 def processes(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what the supervisor starts for a configuration: an exchange only to trade there."""
-    if any(instrument["venue"] == SIMULATOR for instrument in config["instruments"]):
+    """Return what the supervisor starts for a configuration.
+
+    An exchange only to trade there, or to play a captured market.
+    """
+    is_captured = "capture" in config.get("run", {})
+    if is_captured or any(each["venue"] == SIMULATOR for each in config["instruments"]):
         return PROCESSES
     return PIPELINE
 

@@ -66,7 +66,7 @@ def _chosen(context: click.Context, option: click.Parameter, value: str) -> tupl
     "--speed",
     default="recorded",
     show_default=True,
-    metavar="recorded|fixed:RATE|max",
+    metavar="recorded|10x|fixed:RATE|max",
     help="Of a capture; RATE in frames a second.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")

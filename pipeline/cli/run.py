@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 
 from pipeline import affinity, runtime, topology
-from pipeline.cli import view
+from pipeline.cli import captured, view
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import FAILURE, HALTED, exit_with_message
 from pipeline.cli.seconds import Seconds
@@ -36,6 +36,18 @@ _TABLE_S = 0.5
 @click.option("--events", type=click.IntRange(min=1), help="End after so many market records.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the simulated market; exchange.seed.")
 @click.option("--venue", help="Trade the instruments of this venue only. [default: all]")
+@click.option(
+    "--capture",
+    "captures",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+    multiple=True,
+    help="Trade the market of a captured file, to its end; several are merged by time.",
+)
+@click.option(
+    "--speed",
+    metavar="recorded|max|10x|fixed:RATE",
+    help="Of a capture; RATE in messages a second. [default: recorded]",
+)
 @click.option("--paper", is_flag=True, help="Trade on paper, as is done so far in any case.")
 @click.option("--sabotage", type=click.Choice(["dedupe", "slots", "context"]), hidden=True)
 @click.option("--json", "as_json_object", is_flag=True, help="Print one JSON object at the end.")
@@ -47,6 +59,8 @@ def command(
     events: int | None,
     seed: int | None,
     venue: str | None,
+    captures: tuple[Path, ...],
+    speed: str | None,
     paper: bool,
     sabotage: str | None,
     as_json_object: bool,
@@ -57,11 +71,17 @@ def command(
 
     Venue "sim" is the built-in exchange simulator; the others are on the internet.
 
+    With --capture it is on the messages of a captured file, of Binance spot, Kraken v2 or Coinbase
+    Advanced Trade, which the built-in exchange sends by the venue's protocol: as they were
+    received, so many times faster, or as fast as the pipeline takes them (--speed max). Instruments
+    are those of the capture, by the configuration if it has them, else with the steps of price and
+    quantity that occur and a fee of 0.1 %. It ends with the capture.
+
     On a terminal it shows a live table, otherwise a line every few seconds; Ctrl-C ends it in
     order, a second one at once.
     """
     console = view.console(stderr=as_json_object)
-    with exit_with_message():
+    with exit_with_message(*(captured.errors() if captures else ())):
         config = configure(
             config_file,
             name,
@@ -69,6 +89,8 @@ def command(
             events=events,
             seed=seed,
             venue=venue,
+            captures=captures,
+            speed=speed,
             sabotage=sabotage,
         )
 
@@ -110,21 +132,33 @@ def configure(
     events: int | None = None,
     seed: int | None = None,
     venue: str | None = None,
+    captures: tuple[Path, ...] = (),
+    speed: str | None = None,
     sabotage: str | None = None,
 ) -> dict[str, Any]:
     """Return the resolved configuration with CPUs, run options and ``notes`` to print.
 
-    Its instruments are those of `venue`, if one is given.
+    Its instruments are those of `venue`, if one is given, or of captured files.
 
     Raises:
         ConfigError: something in it is wrong.
+        Exception: one of `captured.errors`, if there are captured files.
     """
     given: dict[str, Any] = dict(flags(name, settings))
     if seed is not None:
         given["exchange.seed"] = seed
     loaded = load(config_file, flags=given)
     config = loaded.config.resolved()
-    _choose(config, venue)
+    config["run"] = {
+        key: value for key, value in (("events", events), ("sabotage", sabotage)) if value
+    }
+    said: list[str] = []
+    if captures:
+        said = captured.choose(config, captures, venue, speed or "recorded")
+    else:
+        if speed is not None:
+            raise ConfigError(f"--speed was {speed!r}, must be left out without --capture")
+        _choose(config, venue)
     if events is not None and any(each["venue"] != SIMULATOR for each in config["instruments"]):
         raise ConfigError(
             f"--events was {events}, must be left out: only venue {SIMULATOR!r} numbers its "
@@ -137,13 +171,10 @@ def configure(
         sorted(os.sched_getaffinity(0)),
     )
     config["affinity"] = {process: list(cpus) for process, cpus in placed.cpus.items()}
-    config["run"] = {
-        key: value for key, value in (("events", events), ("sabotage", sabotage)) if value
-    }
     where = ", ".join(
         f"{process} {','.join(map(str, cpus))}" for process, cpus in placed.cpus.items()
     )
-    config["notes"] = [f"CPUs: {where}", *placed.notes, f"waiting: {_waiting(config)}"]
+    config["notes"] = [*said, f"CPUs: {where}", *placed.notes, f"waiting: {_waiting(config)}"]
     return config
 
 

@@ -101,7 +101,7 @@ class Supervisor:
         every_s: float = 5.0,
         progress: Callable[[Snapshot], None] = lambda state: None,
     ) -> Result:
-        """Run until the duration is over, the events are, or somebody asks for the end.
+        """Run until the duration, the events or the capture is over, or somebody asks for the end.
 
         `progress` is given the state `every_s` seconds. SIGINT, SIGTERM and SIGHUP drain and end
         it; a second one ends it at once.
@@ -369,7 +369,7 @@ class Supervisor:
             self._report(f"halted: {why}")
             return _HALTED + why.reason
         if segment.words("run").load("finished"):
-            return "events"
+            return "capture" if "capture" in self.config.get("run", {}) else "events"
         if self._signals:
             return "signal"
         return "duration" if is_over else ""

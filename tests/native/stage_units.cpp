@@ -402,6 +402,59 @@ void what_finds_no_room_is_kept_in_order() {
   CHECK(outbox.kept() == 0 && publisher.position() == 40, publisher.position());
 }
 
+void a_source_that_begins_anew_repeats_nothing() {
+  Feed feed(64);
+  const auto send = [](Outbox& outbox, std::uint64_t position, std::uint64_t records) {
+    outbox.at(position);
+    for (std::uint64_t i = 1; i <= records; ++i) {
+      Market record{};
+      record.kind = MarketKind::kTrade;
+      record.venue_sequence = 100 * position + i;
+      outbox.tell(record);
+    }
+  };
+  const auto say = [](Outbox& outbox, MarketKind kind) {
+    Market record{};
+    record.kind = kind;
+    outbox.tell(record);
+  };
+  {
+    Publisher publisher = feed.publisher();
+    Outbox outbox(publisher);
+    CHECK(outbox.begin() == 0);
+    send(outbox, 1, 2);
+    send(outbox, 2, 0);
+    say(outbox, MarketKind::kStale);
+    CHECK(publisher.published() == 3 && publisher.position() == 2, publisher.position());
+    CHECK(outbox.begin() == 2);  // the whole second message was told, though it said nothing
+    for (const std::uint64_t position : {1, 2}) send(outbox, position, 2 - 2 * (position - 1));
+    say(outbox, MarketKind::kResync);  // at once, and it is not taken for a part of what was before
+    CHECK(publisher.published() == 4 && publisher.position() == 3, publisher.position());
+    CHECK(outbox.begin() == 2);  // it was lost before it came so far
+    for (const std::uint64_t position : {1, 2}) send(outbox, position, 2 - 2 * (position - 1));
+    send(outbox, 3, 3);
+    CHECK(publisher.published() == 7 && publisher.told_there() == 3, publisher.published());
+  }
+  // Killed with one record of the fourth message published, of two.
+  Publisher publisher = feed.publisher();
+  Market part{};
+  part.kind = MarketKind::kTrade;
+  part.position = 4;
+  part.venue_sequence = 401;
+  CHECK(publisher.publish(part));
+  Outbox outbox(publisher);
+  say(outbox, MarketKind::kStale);
+  CHECK(publisher.told_there() == 1 && publisher.position() == 4, publisher.told_there());
+  outbox.resume(publisher.position(), publisher.told_there());
+  CHECK(outbox.begin() == 3);
+  const std::uint64_t before = publisher.published();
+  for (const std::uint64_t position : {1, 2, 3}) send(outbox, position, 3);
+  send(outbox, 4, 2);
+  CHECK(publisher.published() == before + 1 && publisher.last_trade(0) == 402, publisher.published());
+  send(outbox, 5, 1);
+  CHECK(publisher.published() == before + 2 && publisher.position() == 5, publisher.published());
+}
+
 void a_full_ring_lets_the_feed_publish_nothing() {
   for (const bool market_is_read : {false, true}) {
     Feed feed(2);
@@ -501,6 +554,7 @@ int main(int count, char** arguments) {
   if (chosen.has("feed stale")) a_quote_that_the_feed_does_not_stand_by_is_stale_until_it_does();
   if (chosen.has("feed beyond mending")) a_feed_that_cannot_be_mended_says_so();
   if (chosen.has("feed outbox")) what_finds_no_room_is_kept_in_order();
+  if (chosen.has("feed anew")) a_source_that_begins_anew_repeats_nothing();
   if (chosen.has("feed rooms")) a_full_ring_lets_the_feed_publish_nothing();
   // Last: a process that has threads had better not fork.
   if (chosen.has("threads")) two_stages_go_on_at_once();

@@ -46,6 +46,7 @@ class PyPublisher {
   bool has_room() const { return publisher_.has_room(); }
   std::uint64_t published() const { return publisher_.published(); }
   std::uint64_t position() { return publisher_.position(); }
+  std::uint64_t told_there() { return publisher_.told_there(); }
 
  private:
   template <class T>
@@ -75,13 +76,17 @@ void bind_publisher(nb::module_& module) {
       .def("publish", &PyPublisher::publish, nb::arg("record"))
       .def("has_room", &PyPublisher::has_room)
       .def_prop_ro("published", &PyPublisher::published)
-      .def_prop_ro("position", &PyPublisher::position);
+      .def_prop_ro("position", &PyPublisher::position)
+      .def_prop_ro("told_there", &PyPublisher::told_there);
   // Each of these reads or writes what it was made of.
   nb::class_<Outbox, Sink>(module, "Outbox")
       .def("__init__",
            [](Outbox* self, PyPublisher& publisher) { new (self) Outbox(publisher.native()); },
            nb::arg("publisher"), nb::keep_alive<1, 2>())
       .def("flush", &Outbox::flush)
+      .def("resume", &Outbox::resume, nb::arg("position"), nb::arg("records"))
+      .def("begin", &Outbox::begin)
+      .def("at", &Outbox::at, nb::arg("position"))
       .def_prop_ro("kept", &Outbox::kept)
       .def_prop_ro("position", &Outbox::position);
   nb::class_<Arbiter>(module, "Arbiter")

@@ -10,6 +10,7 @@ import sys
 from pipeline.process import become_worker
 from shm import Segment
 from workers.exchange.run import run
+from workers.feed.capture import CaptureError
 
 
 def main(name: str, run_id: str, parent: str) -> None:
@@ -20,13 +21,16 @@ def main(name: str, run_id: str, parent: str) -> None:
         cpus = config.get("affinity", {}).get("exchange") or os.sched_getaffinity(0)
         become_worker("exchange", cpus, int(parent))
         words = segment.words("exchange.words")
-        asyncio.run(
-            run(
-                config,
-                lambda port: words.store("port", port),
-                lambda now: words.store("beat", now),
+        try:
+            asyncio.run(
+                run(
+                    config,
+                    lambda port: words.store("port", port),
+                    lambda now: words.store("beat", now),
+                )
             )
-        )
+        except CaptureError as error:  # the file was another when the run was begun
+            sys.exit(f"bot4: exchange: {error}")
 
 
 if __name__ == "__main__":

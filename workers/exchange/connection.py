@@ -226,6 +226,9 @@ class Connection(WSListener):
                 source.reached(last)
             self._send(messages, market=True)
             await asyncio.sleep(0)
+        if source.farewell:
+            self._transport.send_close(WSCloseCode.OK, source.farewell)
+            self._transport.disconnect()
 
     def _send(self, messages: Sequence[str | bytes], *, market: bool = False) -> None:
         if messages:

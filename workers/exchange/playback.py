@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 import numpy as np
 
 from workers.exchange.dialect import Dialect
+from workers.exchange.http import Response
 from workers.exchange.market import Events
 from workers.exchange.pacing import Pace
 from workers.exchange.source import Source
@@ -22,19 +24,34 @@ MOST_RATE = 10_000_000
 
 _BOOK = b'{"lastUpdateId":'
 
+MOST_FACTOR = 10_000
+
 Mode = Literal["recorded", "fixed", "max"]
+
+_FACTOR = re.compile(r"\d{1,5}(?:\.\d{1,3})?x", re.ASCII)
+
+_NO_TRADES = {
+    "/api/v3/trades": b"[]",
+    "/api/v3/aggTrades": b"[]",
+    "/0/public/Trades": b'{"error":[],"result":{"trades":[],"last":"0"}}',
+}
+_NO_TICKER = b'{"trades":[],"best_bid":"","best_ask":""}'
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast frames are sent: as they were received, at a rate, or as fast as clients read."""
+    """How fast frames are sent: as they were received, at a rate, or as fast as clients read.
+
+    `factor` is how much faster than they were received, `rate` in frames a second.
+    """
 
     mode: Mode = "recorded"
     rate: int = 0
+    factor: float = 1.0
 
     @classmethod
     def parse(cls, text: str) -> Speed:
-        """Return the speed of a text: ``recorded``, ``fixed:RATE`` in frames a second, ``max``.
+        """Return the speed of a text: ``recorded``, ``10x``, ``fixed:RATE``, ``max``.
 
         Raises:
             CaptureError: it is none of them.
@@ -43,9 +60,16 @@ class Speed:
             return cls("recorded")
         if text == "max":
             return cls("max")
+        if _FACTOR.fullmatch(text):
+            factor = float(text[:-1])
+            if not 0 < factor <= MOST_FACTOR:
+                raise CaptureError(f"speed was {text}, must be above 0x, at most {MOST_FACTOR}x")
+            return cls("recorded", factor=factor)
         name, _, rate = text.partition(":")
         if name != "fixed" or not rate.isascii() or not rate.isdigit() or len(rate) > 9:
-            raise CaptureError(f"speed was {text!r}, must be recorded, fixed:RATE or max")
+            raise CaptureError(
+                f"speed was {text!r}, must be recorded, fixed:RATE, max, or a factor such as 10x"
+            )
         if not 1 <= int(rate) <= MOST_RATE:
             raise CaptureError(f"rate of speed was {rate}, must be from 1 to {MOST_RATE}")
         return cls("fixed", int(rate))
@@ -98,16 +122,28 @@ class Recording:
 
 
 class RecordedPace:
-    """The schedule of recorded frames: each is due as long after the first as it was received."""
+    """The schedule of recorded frames: each is due as long after the first as it was received.
 
-    def __init__(self, times: Sequence[int | None], first: int, start_ns: int) -> None:
+    With a `factor`, in so much less time. Frames up to `known` are due at once, and the first is
+    then the one behind them.
+    """
+
+    def __init__(
+        self,
+        times: Sequence[int | None],
+        first: int,
+        start_ns: int,
+        *,
+        factor: float = 1.0,
+        known: int = 0,
+    ) -> None:
         self._due: list[int] = []
         latest = 0
         origin: int | None = None
-        for time in times[first - 1 :]:
-            if time is not None:
+        for number, time in enumerate(times[first - 1 :], first):
+            if time is not None and number > known:
                 origin = time if origin is None else origin
-                latest = max(latest, time - origin)
+                latest = max(latest, round((time - origin) / factor))
             self._due.append(start_ns + latest)
         self._first = first
 
@@ -121,15 +157,21 @@ class RecordedPace:
 
 
 class Replay(Dialect):
-    """Sends frames as they were captured; requests are acknowledged as the venue would."""
+    """Sends frames as they were captured; requests are acknowledged as the venue would.
+
+    `alone`: but nothing is sent that was not captured, so that a client can count frames.
+    """
 
     chunk = 256
 
-    def __init__(self, recording: Recording, venue: str, *, begins: bool) -> None:
+    def __init__(
+        self, recording: Recording, venue: str, *, begins: bool, alone: bool = False
+    ) -> None:
         self.venue = venue
-        self.pings = venue == "binance"
+        self.pings = venue == "binance" or alone
         self.recording = recording
         self._begun = begins
+        self._alone = alone
 
     def subscribed(self) -> bool:
         """Tell whether the client has asked for anything; what, does not matter."""
@@ -149,8 +191,12 @@ class Replay(Dialect):
         if not isinstance(message, dict):
             return ()
         if self.venue == "kraken" and message.get("method") == "ping":
+            if self._alone:
+                return ()
             return (msgspec.json.encode({"method": "pong", "req_id": message.get("req_id")}),)
         self._begun = True
+        if self._alone:
+            return ()
         return tuple(self._acknowledged(message))
 
     def _acknowledged(self, message: dict[str, Any]) -> list[bytes]:
@@ -174,13 +220,45 @@ class Replay(Dialect):
 
 
 class Playback(Source):
-    """Frame numbers in the place of events; each client begins with the first."""
+    """Frame numbers in the place of events; each client begins with the first.
 
-    def __init__(self, recording: Recording, speed: Speed, clock: Callable[[], int]) -> None:
+    Those up to `known` are then due at once, and the pace is that of what follows.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        speed: Speed,
+        clock: Callable[[], int],
+        *,
+        known: int = 0,
+        farewell: bytes = b"",
+    ) -> None:
         self.recording = recording
         self.last = len(recording.texts)
+        self.farewell = farewell
         self._speed = speed
         self._clock = clock
+        self._known = known
+
+    def known_to(self, client: int) -> Playback:
+        """Return the same for a client that knows the first so many frames."""
+        return Playback(
+            self.recording, self._speed, self._clock, known=client, farewell=self.farewell
+        )
+
+    def respond(self, path: str, symbol: str) -> Response | None:
+        """Answer a request for what was captured, or was not; None: it is about something else."""
+        if path == "/api/v3/depth":
+            book = self.recording.book(symbol)
+            if book is not None:
+                return Response(200, book)
+            return Response.of({"code": -1121, "msg": "no book of it was captured"}, 400)
+        if path in _NO_TRADES:
+            return Response(200, _NO_TRADES[path])
+        if path.startswith("/api/v3/brokerage/market/products/") and path.endswith("/ticker"):
+            return Response(200, _NO_TICKER)
+        return None
 
     def begin(self) -> int:
         """Return that nothing was sent."""
@@ -199,5 +277,11 @@ class Playback(Source):
         if self._speed.mode == "max":
             return None
         if self._speed.mode == "fixed":
-            return Pace(first, self._speed.rate, self._clock())
-        return RecordedPace(self.recording.times, first, self._clock())
+            return Pace(max(first, self._known + 1), self._speed.rate, self._clock())
+        return RecordedPace(
+            self.recording.times,
+            first,
+            self._clock(),
+            factor=self._speed.factor,
+            known=self._known,
+        )

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.instruments import Instrument, instruments_from
 from workers.exchange.faults import faults_of
-from workers.exchange.listing import listings_from
+from workers.exchange.listing import Listing, listings_from
 from workers.exchange.playback import Recording, Speed
 from workers.exchange.request import COINBASE, KRAKEN
 from workers.exchange.script import Entry, load, play
 from workers.exchange.server import ExchangeServer
+from workers.feed.capture import END
 
 BEAT_EVERY = 0.5
 """Seconds between heartbeats."""
+
+_NEVER_SEEN = 1_000_000  # ticks
 
 
 async def run(
@@ -30,22 +34,61 @@ async def run(
     """Serve until SIGTERM or SIGINT.
 
     `config` is the resolved configuration, of which ``exchange`` and ``instruments`` are read and,
-    if there is one, ``run``. The port is stored once it accepts clients, and a heartbeat (ns of
-    CLOCK_MONOTONIC) twice a second.
+    if there is one, ``run``: what it says of a capture is played. The port is stored once it
+    accepts clients, and a heartbeat (ns of CLOCK_MONOTONIC) twice a second.
 
     Raises:
         ListingError: the configuration has a value that cannot be.
-        OSError: the port cannot be had.
+        CaptureError: a captured file cannot be played.
+        OSError: the port cannot be had, or a file cannot be read.
     """
     exchange = config["exchange"]
-    server = ExchangeServer(
-        listings_from(config["instruments"]),
-        seed=exchange["seed"],
-        volatility_bp=exchange["volatility_bp"],
-        rate=exchange["rate"],
-        last=config.get("run", {}).get("events"),
-    )
+    chosen = config.get("run", {})
+    if "capture" in chosen:
+        server = await _playing(config, chosen["capture"], store_beat)
+    else:
+        server = ExchangeServer(
+            listings_from(config["instruments"]),
+            seed=exchange["seed"],
+            volatility_bp=exchange["volatility_bp"],
+            rate=exchange["rate"],
+            last=chosen.get("events"),
+        )
     await serve(server, store_port, store_beat, host=exchange["host"])
+
+
+async def _playing(
+    config: Mapping[str, Any], capture: Mapping[str, Any], store_beat: Callable[[int], None]
+) -> ExchangeServer:
+    """Return a server of a capture, which takes some time to be read."""
+    paths = [Path(name) for name in capture["files"]]
+    loading = asyncio.ensure_future(asyncio.to_thread(Recording.load, paths))
+    while not loading.done():
+        store_beat(time.monotonic_ns())
+        await asyncio.wait((loading,), timeout=BEAT_EVERY)
+    venue = config["instruments"][0]["venue"]
+    return ExchangeServer(
+        tuple(map(_listing, instruments_from(config))),
+        seed=config["exchange"]["seed"],
+        volatility_bp=0,
+        rate=config["exchange"]["rate"],
+        venues=(venue,),
+        recording=loading.result(),
+        speed=Speed.parse(capture["speed"]),
+        farewell=END,
+    )
+
+
+def _listing(instrument: Instrument) -> Listing:
+    """Return an instrument whose market is a capture, so that its own market is never seen."""
+    return Listing(
+        instrument.symbol,
+        instrument.tick_e8,
+        instrument.lot_e8,
+        _NEVER_SEEN,
+        instrument.base,
+        instrument.quote,
+    )
 
 
 async def serve(

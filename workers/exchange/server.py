@@ -29,6 +29,7 @@ from workers.exchange.listing import Listing
 from workers.exchange.playback import Playback, Recording, Replay, Speed
 from workers.exchange.request import NoSuchPathError, RequestError, StreamRequest, venue_of
 from workers.exchange.rest import QueryError, handler
+from workers.exchange.source import Source
 
 _REST: dict[str, ModuleType] = {
     "binance": binance_rest,
@@ -47,7 +48,8 @@ class ExchangeServer:
     `rate` is in events a second, 0 for as fast as each client reads; the market begins after event
     `position` and ends with event `last`, if that is given; `clock` is monotonic, in ns. Only the
     protocols of `venues` are spoken. With a `recording` its frames are sent in place of the
-    market's.
+    market's. With a `farewell`, too, each client is sent all of them and nothing else, those before
+    its `after` at once, and at the end its connection is closed with those words.
 
     Raises:
         ListingError: an argument is out of its limits.
@@ -67,6 +69,7 @@ class ExchangeServer:
         faults: Faults | None = None,
         recording: Recording | None = None,
         speed: Speed | None = None,
+        farewell: bytes = b"",
     ) -> None:
         self.exchange = Exchange(
             listings,
@@ -86,7 +89,7 @@ class ExchangeServer:
         self._position = position
         self._playback = None
         if recording is not None:
-            self._playback = Playback(recording, speed or Speed(), clock)
+            self._playback = Playback(recording, speed or Speed(), clock, farewell=farewell)
         self._known = streams_of(self.exchange)
         self._numbers = dict.fromkeys(VENUES, 0)
         self._connections: list[Connection] = []
@@ -168,11 +171,10 @@ class ExchangeServer:
         if request.method != "GET":
             text = f"method of {request.path} was {request.method}, must be GET"
             return Response.of({"error": text}, 405, Allow="GET")
-        if self._playback is not None and request.path == "/api/v3/depth":
-            book = self._playback.recording.book(request.query.get("symbol", ""))
-            if book is not None:
-                return Response(200, book)
-            return Response.of({"code": -1121, "msg": "no book of it was captured"}, 400)
+        if self._playback is not None:
+            answer = self._playback.respond(request.path, request.query.get("symbol", ""))
+            if answer is not None:
+                return answer
         try:
             return found(self.exchange, request)
         except QueryError as error:
@@ -191,13 +193,17 @@ class ExchangeServer:
             response = WSUpgradeResponse.create_error_response(status, f"{error}\n".encode())
             return WSUpgradeResponseWithListener(response, None)
         self._numbers[request.venue] += 1
+        source: Source = self._playback or self.exchange
+        after = request.after
+        if self._playback is not None and self._playback.farewell:
+            source, after = self._playback.known_to(after or 0), None
         return Connection(
             self.exchange,
-            self._playback or self.exchange,
+            source,
             self._dialect(request),
             self._numbers[request.venue],
             self._opened,
-            after=request.after,
+            after=after,
             count=request.count,
         )
 
@@ -208,7 +214,12 @@ class ExchangeServer:
 
     def _dialect(self, request: StreamRequest) -> Dialect:
         if self._playback is not None:
-            return Replay(self._playback.recording, request.venue, begins=bool(request.streams))
+            return Replay(
+                self._playback.recording,
+                request.venue,
+                begins=bool(request.streams),
+                alone=bool(self._playback.farewell),
+            )
         if request.venue == "kraken":
             return Kraken(self.exchange, self._numbers["kraken"])
         if request.venue == "coinbase":

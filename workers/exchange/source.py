@@ -23,9 +23,11 @@ class Source(ABC):
 
     Attributes:
         last: The event with which it ends; None: it never does.
+        farewell: With which a connection is closed that was sent the last; empty: it stays.
     """
 
     last: int | None
+    farewell = b""
 
     @abstractmethod
     def begin(self) -> int:

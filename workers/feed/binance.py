@@ -11,7 +11,7 @@ from workers._native import Decoder
 from workers.feed import decoding
 from workers.feed.decoding import Listing, QuoteSource
 from workers.feed.session import Timing
-from workers.feed.venue import FeedError, Limits, Notice, Replay, Trade, Venue
+from workers.feed.venue import Capture, FeedError, Limits, Notice, Replay, Trade, Venue
 
 _MOST_STREAMS = 1024  # of a connection
 _DAY = 24 * 3600.0
@@ -33,8 +33,14 @@ class Binance(Venue):
     patience = 0.3
     streams: tuple[str, ...] = ("trade", "bookTicker", "depth@100ms")
 
-    def __init__(self, instruments: Sequence[Instrument], url: str, rest_url: str) -> None:
-        super().__init__(instruments, url, rest_url)
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        url: str | Callable[[], str],
+        rest_url: str | Callable[[], str],
+        capture: Capture | None = None,
+    ) -> None:
+        super().__init__(instruments, url, rest_url, capture)
         wanted = len(self.streams) * len(self.instruments)
         if wanted > _MOST_STREAMS:
             raise FeedError(
@@ -57,7 +63,7 @@ class Binance(Venue):
             "binance",
             map(Listing.of, self.instruments),
             quotes=QuoteSource.TICKER,
-            microseconds=True,
+            microseconds=self.capture is None or self.capture.microseconds,
         )
 
     def subscriptions(self, known: Collection[int]) -> Iterable[str]:
@@ -71,6 +77,8 @@ class Binance(Venue):
 
     def after_snapshot(self, instrument: int, answer: bytes) -> bytes | None:
         """Return the best prices as a `bookTicker`: a real one comes with the next change only."""
+        if self.capture is not None:
+            return None  # how far playback is when it is asked for is chance
         try:
             book = msgspec.json.decode(answer)
             bid, ask = book["bids"][0], book["asks"][0]
@@ -141,14 +149,11 @@ class Simulator(Binance):
         position: Callable[[], int],
         last: int | None,
     ) -> None:
-        super().__init__(instruments, "", "")
-        self._place = place
+        super().__init__(instruments, lambda: f"ws://{place()}", lambda: f"http://{place()}")
         self._position = position
         self._last = last
 
     def url(self) -> str:
         """Return the address from which it goes on."""
-        self._url = f"ws://{self._place()}"
-        self._rest_url = f"http://{self._place()}"
         end = "" if self._last is None else f"&count={self._last}"
         return f"{super().url()}&after={self._position()}{end}"

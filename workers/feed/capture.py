@@ -19,6 +19,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
+END = b"the capture has ended"
+"""With which the exchange closes a connection over which a run was sent all of its capture."""
+
 
 class CaptureError(ValueError):
     """A line that no format has; the text says which."""

@@ -49,6 +49,7 @@ COUNTS = (
 )
 
 _MOST_PLACES = 18
+_LEAST_US = 10**15  # of the year 2001; in ms that is the year 33658
 _DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
 
 
@@ -64,6 +65,7 @@ class Learnt:
     quantities: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     books: set[str] = field(default_factory=set)
     depth: int = UNLIMITED
+    microseconds: bool = False  # Binance's times; else they are in ms
 
     def add(self, symbol: Any, price: Any, quantity: Any) -> None:
         """Take note of how many decimals these have."""
@@ -116,6 +118,7 @@ def check(
     quotes: QuoteSource = QuoteSource.BOOK,
     with_reference: bool = False,
     keep_events: bool = False,
+    learnt: Learnt | None = None,
 ) -> Result:
     """Decode captures, several in the order of time.
 
@@ -125,19 +128,23 @@ def check(
         quotes: Where best prices come from.
         with_reference: Do it in Python as well, and compare record for record.
         keep_events: Return what was told.
+        learnt: What the captures say of themselves, if that is known already.
 
     Raises:
         CheckError: nothing in them is this venue's.
         CaptureError: a line is in no format.
         OSError: a file cannot be read.
     """
-    learnt = learn(venue, merged(captures))
+    learnt = learnt or learn(venue, merged(captures))
     listings = learnt.listings()
     if not listings:
         names = ", ".join(map(str, captures))
         raise CheckError(f"nothing in {names} is a message of {venue}; is it another venue's?")
-    native = decoding.decoder(venue, listings, quotes=quotes, depth=learnt.depth)
-    slow = reference.decoder(venue, listings, quotes=quotes, depth=learnt.depth)
+    depth, microseconds = learnt.depth, learnt.microseconds
+    native = decoding.decoder(
+        venue, listings, quotes=quotes, depth=depth, microseconds=microseconds
+    )
+    slow = reference.decoder(venue, listings, quotes=quotes, depth=depth, microseconds=microseconds)
     sink = _native.Recorder()
     events: list[Event] = []
     differences: list[str] = []
@@ -248,9 +255,9 @@ def _events(records: bytes) -> list[Event]:
 # --- What a capture says of itself ---
 
 
-def learn(venue: str, frames: Iterator[Frame]) -> Learnt:
+def learn(venue: str, frames: Iterator[Frame], learnt: Learnt | None = None) -> Learnt:
     """Read a capture for its symbols, their decimals, and the depth of its books."""
-    learnt = Learnt()
+    learnt = learnt or Learnt()
     reader = {
         "binance": _learn_binance,
         "binance_usdm": _learn_binance,
@@ -294,6 +301,8 @@ def _learn_binance(learnt: Learnt, message: Any, frame: Frame) -> None:
                 learnt.add(symbols[0], price, quantity)
         return
     data = message.get("data", message)
+    if data.get("E", 0) >= _LEAST_US:
+        learnt.microseconds = True
     match data.get("e"):
         case "trade" | "aggTrade":
             learnt.add(data["s"], data["p"], data["q"])

@@ -14,6 +14,7 @@ import msgspec
 from pipeline.instruments import InstrumentError
 from workers._native import Arbiter, Line, Outbox, Recorder
 from workers.feed import decoding
+from workers.feed.capture import END
 from workers.feed.decoding import WISHES, BookState, PlainError, StaleReason, Verdict, WishKind
 from workers.feed.rest import Rest, RestError
 from workers.feed.session import Session
@@ -55,15 +56,17 @@ class Connection:
         seed: int = 0,
     ) -> None:
         self.decoder = venue.decoder()
+        captured = venue.capture is not None
         self.session = Session(
-            venue.url,
-            self._on_message,
+            self._url_of_capture if captured else venue.url,
+            self._on_frame if captured else self._on_message,
             on_connected=self._on_connected,
             on_lost=self._on_lost,
             on_disconnected=self._on_disconnected,
             may_dial=venue.connects.wait,
             timing=venue.timing,
             ping_text=venue.ping_text,
+            ends_with=END if captured else None,
             seed=seed,
         )
         self._venue = venue
@@ -77,6 +80,7 @@ class Connection:
         self._connected = connected
         self._farewell = farewell
         self._decode = self.decoder.decode
+        self._frames = 0  # of a capture, on this connection
         self._rows = [instrument.index for instrument in venue.instruments]
         self._fresh: set[int] = set()  # instruments whose first trades may be the past
         self._requests: deque[str] = deque()
@@ -127,6 +131,17 @@ class Connection:
             raise self._error
 
     # What the session says.
+
+    def _url_of_capture(self) -> str:
+        """Return the address from which a capture begins anew; what was told is sent at once."""
+        self._frames = 0
+        url = self._venue.url()
+        return f"{url}{'&' if '?' in url else '?'}after={self._outbox.begin()}"
+
+    def _on_frame(self, payload: memoryview, received_ns: int) -> None:
+        self._frames += 1
+        self._outbox.at(self._frames)
+        self._on_message(payload, received_ns)
 
     def _on_message(self, payload: memoryview, received_ns: int) -> None:
         if self._fresh and (past := self._venue.past(payload, self._fresh)):

@@ -35,7 +35,7 @@ class Kraken(Venue):
             "kraken",
             map(Listing.of, self.instruments),
             quotes=QuoteSource.BOOK,
-            depth=_DEPTH,
+            depth=_DEPTH if self.capture is None else self.capture.depth,
         )
 
     def subscriptions(self, known: Collection[int]) -> Iterable[str]:

@@ -62,6 +62,11 @@ class Lines:
         """When anything came over any of the lines; 0 if never."""
         return max((each.session.heard_ns for each in self._connections), default=0)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the venue was played to its end."""
+        return any(each.session.has_ended for each in self._connections)
+
     def counts(self) -> dict[str, int]:
         """Return how many messages there were, and of which kinds, over all lines so far."""
         total = dict(self._retired)

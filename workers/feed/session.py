@@ -77,6 +77,7 @@ class Session:
     Attributes:
         counts: What has happened so far.
         heard_ns: When the last frame of any kind came, a PING also; 0 before the first.
+        has_ended: Whether the venue has closed the connection with `ends_with`; there is no other.
         ping_text: The message that asks whether the venue is there; None: a PING frame.
     """
 
@@ -91,12 +92,15 @@ class Session:
         may_dial: Callable[[], float] = lambda: 0.0,
         timing: Timing | None = None,
         ping_text: str | None = None,
+        ends_with: bytes | None = None,
         seed: int = 0,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.counts = Counts()
         self.heard_ns = 0
+        self.has_ended = False
         self.ping_text = ping_text
+        self._ends_with = ends_with
         self._url_for = url_for
         self._on_message = on_message
         self._on_connected = on_connected
@@ -239,6 +243,9 @@ class _Link(WSListener):
         elif kind == WSMsgType.CLOSE:
             code, text = frame.get_close_code(), frame.get_close_message() or b""
             self.cause = f"the venue closed with code {int(code)} {text!r}"  # type: ignore[call-overload]
+            if text == session._ends_with:
+                session.has_ended = True
+                session.stop()
             transport.send_close(WSCloseCode.OK)
             transport.disconnect()
 

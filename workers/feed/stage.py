@@ -13,13 +13,15 @@ from pipeline.runtime import collect_garbage
 from shm import Segment
 from shm._native import Wake
 from workers._native import Outbox, Publisher
+from workers.exchange.request import COINBASE, KRAKEN
 from workers.feed.binance import Binance, Simulator
 from workers.feed.coinbase import Coinbase
 from workers.feed.decoding import StaleReason
 from workers.feed.kraken import Kraken
 from workers.feed.lines import Lines
-from workers.feed.venue import FeedError, Venue
+from workers.feed.venue import Capture, FeedError, Venue
 
+_PATHS = {"binance": "", "kraken": KRAKEN, "coinbase": COINBASE[0]}
 _BEAT_S = 0.1
 _IDLE_MESSAGES = 200  # fewer between two beats leave time for a collection
 
@@ -44,6 +46,7 @@ class Feed:
         self._segment = segment
         self._config = config
         self._last: int | None = config.get("run", {}).get("events")
+        self._capture = config.get("run", {}).get("capture")
         self._words = segment.words("feed.words")
         self._exchange = segment.words("exchange.words")
         self._counters = segment.counters_writer("feed.counters")
@@ -68,7 +71,7 @@ class Feed:
                 self._venue(name, each),
                 self._outbox,
                 len(instruments),
-                links=1 if name == SIMULATOR else config["venues"][name]["links"],
+                links=1 if self._is_played(name) else config["venues"][name]["links"],
                 settle=self._settle,
                 told=None if self._last is None else self._end_after_the_last,
                 connected=lambda: self._counters.add("connects"),
@@ -79,13 +82,13 @@ class Feed:
             self._resume(lines)
 
     async def run(self) -> None:
-        """Read until SIGTERM, or until the run's last event is published."""
+        """Read until SIGTERM, or until the run's last event, or all of a capture, is published."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         beats = asyncio.create_task(self._beat())
         try:
-            simulated = any(lines.venue.name == SIMULATOR for lines in self._lines)
-            while simulated and not (self._exchange.load("port") or self._stopped):
+            played = any(self._is_played(lines.venue.name) for lines in self._lines)
+            while played and not (self._exchange.load("port") or self._stopped):
                 await asyncio.sleep(0.005)
             if not self._is_finished():
                 await asyncio.gather(*(lines.run() for lines in self._lines))
@@ -95,29 +98,41 @@ class Feed:
         if self._is_finished():
             self._segment.words("run").store("finished", 1)
 
+    def _is_played(self, name: str) -> bool:
+        """Return whether a venue is the run's own process `exchange`."""
+        return name == SIMULATOR or self._capture is not None
+
     def _venue(self, name: str, instruments: list[Instrument]) -> Venue:
         if name == SIMULATOR:
-            host = self._config["exchange"]["host"]
-            return Simulator(
-                instruments,
-                lambda: f"{host}:{self._exchange.load('port')}",
-                lambda: self._outbox.position,
-                self._last,
-            )
+            return Simulator(instruments, self._place, lambda: self._outbox.position, self._last)
         if name not in VENUES:
             known = ", ".join((SIMULATOR, *VENUES))
             raise FeedError(
                 f"venue of {instruments[0].symbol} was {name!r}, must be one of {known}"
             )
+        if self._capture is not None:
+            return VENUES[name](
+                instruments,
+                lambda: f"ws://{self._place()}{_PATHS[name]}",
+                lambda: f"http://{self._place()}",
+                Capture(self._capture["microseconds"], self._capture["depth"]),
+            )
         places = self._config["venues"][name]
         return VENUES[name](instruments, places["url"], places["rest_url"])
 
+    def _place(self) -> str:
+        return f"{self._config['exchange']['host']}:{self._exchange.load('port')}"
+
     def _resume(self, lines: Lines) -> None:
         """Go on from what a predecessor has published."""
+        if self._capture is not None:
+            self._outbox.resume(self._publisher.position, self._publisher.told_there)
         for instrument in lines.venue.instruments:
             row = instrument.index
             is_stale = self._publisher.is_stale(row)
-            lines.arbiter.resume(row, self._publisher.last_trade(row), is_stale)
+            # All of a capture is sent again, and the outbox knows what of it was told.
+            last = 0 if self._capture is not None else self._publisher.last_trade(row)
+            lines.arbiter.resume(row, last, is_stale)
             # What the simulator has sent since will follow, but a venue does not repeat itself.
             if lines.venue.has_books and self._publisher.is_quoted(row):
                 now = time.monotonic_ns()
@@ -130,6 +145,8 @@ class Feed:
             lines.stop()
 
     def _is_finished(self) -> bool:
+        if self._capture is not None:
+            return all(lines.has_ended for lines in self._lines)
         return self._last is not None and self._publisher.position >= self._last
 
     def _end_after_the_last(self) -> None:

@@ -85,6 +85,19 @@ class Limits:
     lifetime: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A venue that is played from a capture: from its beginning on each connection, to its end.
+
+    Attributes:
+        microseconds: Whether Binance's times are in us; else they are in ms.
+        depth: Levels a side of the books that Kraken was asked for.
+    """
+
+    microseconds: bool
+    depth: int
+
+
 class Venue(ABC):
     """How the instruments of one venue are read.
 
@@ -100,6 +113,7 @@ class Venue(ABC):
         snapshots_by_rest: Whether `snapshot_url` returns an address.
         patience: Seconds after which a book that does not hold is asked for (again).
         instruments: Those that are traded there.
+        capture: What is played in its place, None if it is real.
     """
 
     name: str
@@ -113,8 +127,16 @@ class Venue(ABC):
     snapshots_by_rest = False
     patience = 1.5
 
-    def __init__(self, instruments: Sequence[Instrument], url: str, rest_url: str) -> None:
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        url: str | Callable[[], str],
+        rest_url: str | Callable[[], str],
+        capture: Capture | None = None,
+    ) -> None:
+        """Prepare; an address that is not known yet is asked for whenever it is needed."""
         self.instruments = tuple(instruments)
+        self.capture = capture
         self.connects = Allowance(*self.limits.connects)
         most, seconds = self.limits.requests
         # Apart, so that trades, which can wait, do not keep books waiting.
@@ -122,12 +144,19 @@ class Venue(ABC):
         self.snapshot_requests = Allowance(for_books, seconds)
         self.trades_requests = Allowance(most - for_books, seconds)
         self._by_index = {instrument.index: instrument for instrument in instruments}
-        self._url = url.rstrip("/")
-        self._rest_url = rest_url.rstrip("/")
+        self._places = (url, rest_url)
 
     def instrument(self, index: int) -> Instrument:
         """Return an instrument by its number in records."""
         return self._by_index[index]
+
+    @property
+    def _url(self) -> str:
+        return _found(self._places[0])
+
+    @property
+    def _rest_url(self) -> str:
+        return _found(self._places[1])
 
     def url(self) -> str:
         """Return the address to connect to."""
@@ -182,6 +211,10 @@ class Venue(ABC):
     def notice(self, message: bytes) -> Notice:
         """Return what a message of control means."""
         return Notice.NOTHING
+
+
+def _found(place: str | Callable[[], str]) -> str:
+    return (place if isinstance(place, str) else place()).rstrip("/")
 
 
 def jittered(seconds: float, share: float = 0.2) -> float:

@@ -81,7 +81,7 @@ def test_it_plays_a_capture(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["--fault", "drop=2"], 1, "bot4: value of fault drop was '2', must be a share from 0 to"),
-        (["--speed", "x"], 1, "bot4: speed was 'x', must be recorded, fixed:RATE or max"),
+        (["--speed", "x"], 1, "bot4: speed was 'x', must be recorded, fixed:RATE, max, or"),
         (["--rate", "2000000"], 1, "bot4: exchange.rate was 2000000, must be from 0 to 1000000"),
         (["--venues", "okx"], 2, "was 'okx', must be some of binance, kraken, coinbase"),
         (["--script", "/nowhere"], 2, "File '/nowhere' does not exist"),

@@ -6,7 +6,9 @@
 // again does no harm.
 #pragma once
 
+#include <algorithm>
 #include <csignal>
+#include <cstdint>
 #include <deque>
 #include <span>
 #include <stdexcept>
@@ -107,6 +109,24 @@ class Publisher {
     return highest;
   }
 
+  /// How many trades and quotes the ring has at its end that are of the message at `position()`.
+  std::uint64_t told_there() {
+    const std::uint64_t end = market_.published();
+    const std::uint64_t begin = end - std::min(end, market_ring_->capacity);
+    std::uint64_t count = 0;
+    for (std::uint64_t sequence = end; sequence > begin; --sequence) {
+      const Market& record = at(sequence - 1);
+      if (record.position != at(end - 1).position) break;
+      if (is_of_the_market(record)) ++count;
+    }
+    return count;
+  }
+
+  /// Whether a venue said it, rather than the feed about what the venue said.
+  static bool is_of_the_market(const Market& record) {
+    return record.kind == MarketKind::kTrade || record.kind == MarketKind::kQuote;
+  }
+
   /// Where the source is to go on; 0 if nothing was published yet, or the source has no positions.
   std::uint64_t position() {
     return market_.published() == 0 ? 0 : at(market_.published() - 1).position;
@@ -170,11 +190,41 @@ class Publisher {
 
 /// Publishes what is told. What finds no room is kept, in order: a message may tell more than one record,
 /// and is not to be read again. Who reads the messages stops until `flush` is true.
+///
+/// A source may number its messages (`at`) and send them all again on each connection (`begin`), so that
+/// what is kept of them, books above all, is made anew. Trades and quotes that were published are then
+/// dropped; that something is stale or is not any more is told when it is so.
 class Outbox final : public Sink {
  public:
   explicit Outbox(Publisher& publisher) : publisher_(publisher) {}
 
+  /// A predecessor has told all of the messages before `position`, and so many records of that one.
+  void resume(std::uint64_t position, std::uint64_t records) {
+    resume_ = position;
+    records_ = records;
+  }
+
+  /// The source begins anew. Returns behind which message it goes on.
+  std::uint64_t begin() {
+    if (at_ != 0 && at_ >= resume_) resume(at_ + 1, 0);
+    at_ = 0;
+    return resume_ == 0 ? 0 : resume_ - 1;
+  }
+
+  /// What is told from now on is of the message with that number, from 1.
+  void at(std::uint64_t position) {
+    at_ = position;
+    left_ = position < resume_ ? ~std::uint64_t{0} : position == resume_ ? records_ : 0;
+  }
+
   void tell(Market& record) override {
+    if (at_ != 0) {
+      if (left_ != 0 && Publisher::is_of_the_market(record)) {
+        --left_;
+        return;
+      }
+      record.position = std::max(at_, resume_);
+    }
     if (!kept_.empty() || !publisher_.publish(record)) kept_.push_back(record);
   }
 
@@ -196,6 +246,10 @@ class Outbox final : public Sink {
  private:
   Publisher& publisher_;
   std::deque<Market> kept_;
+  std::uint64_t at_ = 0;       // 0: positions are the source's, if it has any
+  std::uint64_t resume_ = 0;   // messages before it were told, ...
+  std::uint64_t records_ = 0;  // ... and so many records of it
+  std::uint64_t left_ = 0;     // of this message, to be dropped
 };
 
 }  // namespace bot4
