@@ -20,6 +20,14 @@ E8 = 100_000_000
 
 _INT64_MAX = (1 << 63) - 1
 _MOST_DIGITS = 11  # before the point, of what int64 can hold in 1e-8
+_LEAST = {
+    "tick_e8": 1,
+    "lot_e8": 1,
+    "min_notional_e8": 0,
+    "index": 0,
+    "min_quantity_e8": 0,
+    "max_quantity_e8": 0,
+}
 
 
 class InstrumentError(ValueError):
@@ -86,6 +94,8 @@ class Instrument:
         maker_fee_e8: Fee for an order that rested, in 1e-8 of its value; below 0 is a rebate.
         taker_fee_e8: Fee for an order that took, in 1e-8 of its value.
         index: Position among the configured instruments, from 0.
+        min_quantity_e8: Smallest quantity of an order, in 1e-8 of the base currency; 0: one lot.
+        max_quantity_e8: Largest quantity of an order, likewise; 0: there is none.
     """
 
     symbol: str
@@ -98,14 +108,28 @@ class Instrument:
     maker_fee_e8: int
     taker_fee_e8: int
     index: int
+    min_quantity_e8: int = 0
+    max_quantity_e8: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("tick_e8", 1), ("lot_e8", 1), ("min_notional_e8", 0), ("index", 0)):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             if not least <= value <= _INT64_MAX:
                 raise InstrumentError(
                     f"{name} of {self.symbol} was {value}, must be in {least} .. {_INT64_MAX}"
                 )
+        for name in ("min_quantity_e8", "max_quantity_e8"):
+            value = getattr(self, name)
+            if value % self.lot_e8:
+                raise InstrumentError(
+                    f"{name} of {self.symbol} was {value}, must be a multiple of lot_e8, "
+                    f"{self.lot_e8}"
+                )
+        if 0 < self.max_quantity_e8 < self.min_quantity_e8:
+            raise InstrumentError(
+                f"max_quantity_e8 of {self.symbol} was {self.max_quantity_e8}, must be 0 or at "
+                f"least min_quantity_e8, {self.min_quantity_e8}"
+            )
 
     def price_to_ticks(self, price: Decimal | str) -> int:
         """Return a price in ticks.
@@ -162,6 +186,8 @@ def instruments_from(resolved: Mapping[str, Any]) -> tuple[Instrument, ...]:
             maker_fee_e8=to_e8(entry["maker_fee"]),
             taker_fee_e8=to_e8(entry["taker_fee"]),
             index=index,
+            min_quantity_e8=to_e8(entry.get("min_quantity", "0")),
+            max_quantity_e8=to_e8(entry.get("max_quantity", "0")),
         )
         for index, entry in enumerate(resolved["instruments"])
     )

@@ -6,7 +6,7 @@ import datetime
 import difflib
 import json
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
 import click
@@ -24,8 +24,9 @@ from pipeline.markets.listing import Listing, as_text, listing
 from pipeline.markets.market import Market
 from pipeline.markets.venue import VenueError
 
+_UNLIMITED = Decimal((1 << 63) // 10**8)  # what int64 holds in 1e-8; no order is larger either
 _NAMES = ("symbol", "base", "quote")
-_NUMBERS = ("tick", "lot", "min_notional", "maker_fee", "taker_fee")
+_NUMBERS = ("tick", "lot", "min_notional", "min_quantity", "max_quantity", "maker_fee", "taker_fee")
 
 
 @click.command("instruments")
@@ -115,15 +116,18 @@ def _document(found: Listing, markets: Sequence[Market]) -> dict[str, object]:
 
 def _table(found: Listing, markets: Sequence[Market]) -> Table:
     table = Table(title=Text(_origin(found)), title_justify="left")
+    shown = [
+        number for number in _NUMBERS if number != "max_quantity"
+    ]  # few need it, and it is long
     for name in _NAMES:
         table.add_column(name, no_wrap=True)
-    for number in _NUMBERS:
+    for number in shown:
         table.add_column(number.replace("_", " "), justify="right", no_wrap=True)
     table.add_column("active")
     for market in markets:
         active = {True: "yes", False: "no", None: "-"}[market.active]
         # As text: brackets in a name are no markup.
-        table.add_row(*(Text(_cell(getattr(market, key))) for key in (*_NAMES, *_NUMBERS)), active)
+        table.add_row(*(Text(_cell(getattr(market, key))) for key in (*_NAMES, *shown)), active)
     return table
 
 
@@ -143,11 +147,9 @@ def _toml(found: Listing, markets: Sequence[Market], *, by_name: bool) -> list[s
             lines += ["", f"# {market.unified} is left out: {problem}"]
             continue
         lines += ["", "[[instruments]]"]
-        lines += [f'{key} = "{value}"' for key, value in _entry(found.venue, market).items()]
-        if market.min_notional is None:
-            lines[-3] += "  # the venue names none"
-        if market.min_quantity is not None:
-            lines.append(f"# the least quantity is {plain(market.min_quantity)} {market.base}")
+        for key, value in _entry(found.venue, market).items():
+            remark = "" if getattr(market, key, "") is not None else "  # the venue names none"
+            lines.append(f'{key} = "{value}"{remark}')
     return lines
 
 
@@ -155,6 +157,8 @@ def _entry(venue: str, market: Market) -> dict[str, str | None]:
     """Return a market as it stands in the configuration; None for what cannot."""
     numbers = {key: getattr(market, key) for key in _NUMBERS}
     numbers["min_notional"] = market.min_notional or Decimal(0)
+    numbers["min_quantity"] = _in_lots(market.min_quantity, market.lot, ROUND_CEILING)
+    numbers["max_quantity"] = _in_lots(market.max_quantity, market.lot, ROUND_FLOOR)
     return {
         "symbol": market.symbol,
         "venue": venue,
@@ -162,6 +166,13 @@ def _entry(venue: str, market: Market) -> dict[str, str | None]:
         "quote": market.quote,
         **{key: None if value is None else plain(value) for key, value in numbers.items()},
     }
+
+
+def _in_lots(quantity: Decimal | None, lot: Decimal | None, rounding: str) -> Decimal:
+    """Return a limit of quantities, 0 for none, as orders can meet it: in lots, if they fit."""
+    if quantity is None or lot is None or quantity > _UNLIMITED:
+        return Decimal(0)
+    return (quantity / lot).to_integral_value(rounding) * lot
 
 
 def _problem(venue: str, market: Market) -> str | None:

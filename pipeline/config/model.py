@@ -56,6 +56,12 @@ class InstrumentConfig(Table):
     min_notional: Annotated[Decimal, BeforeValidator(decimal_from), Field(ge=0)] = Field(
         description="smallest value of an order, in the quote currency"
     )
+    min_quantity: Annotated[Decimal, BeforeValidator(decimal_from), Field(ge=0)] = Field(
+        default=Decimal(0), description="smallest quantity of an order; 0: one lot"
+    )
+    max_quantity: Annotated[Decimal, BeforeValidator(decimal_from), Field(ge=0)] = Field(
+        default=Decimal(0), description="largest quantity of an order; 0: none"
+    )
     maker_fee: Rate = Field(description="rate on an order that rested; below 0 is a rebate")
     taker_fee: Rate = Field(description="rate on an order that took")
     price: Annotated[
@@ -69,6 +75,16 @@ class InstrumentConfig(Table):
         if quote == info.data.get("base"):
             raise ValueError("must be another currency than base")
         return quote
+
+    @field_validator("min_quantity", "max_quantity")
+    @classmethod
+    def _is_in_lots(cls, quantity: Decimal, info: ValidationInfo) -> Decimal:
+        lot, least = info.data.get("lot"), info.data.get("min_quantity")
+        if lot and to_e8(quantity) % to_e8(lot):
+            raise ValueError(f"must be a multiple of the lot, {money_to_text(to_e8(lot))}")
+        if least is not None and 0 < quantity < least:  # this is the largest
+            raise ValueError(f"must be 0 or at least min_quantity, {money_to_text(to_e8(least))}")
+        return quantity
 
     @field_validator("price")
     @classmethod

@@ -25,7 +25,7 @@ FOLDER = "markets"
 FRESH = datetime.timedelta(days=1)
 """A tick or a fee is changed less than once in months, and announced."""
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

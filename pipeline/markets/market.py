@@ -14,7 +14,7 @@ from pipeline.markets.venue import Venue, VenueError
 _BY_ID = frozenset({"binance", "coinbase"})
 """Venues that are subscribed to by their own ids; Kraken (v2) and ccxt take the unified symbols."""
 
-_NUMBERS = ("tick", "lot", "min_notional", "min_quantity", "maker_fee", "taker_fee")
+_NUMBERS = ("tick", "lot", "min_notional", "min_quantity", "max_quantity", "maker_fee", "taker_fee")
 _TEXTS = ("symbol", "id", "unified", "base", "quote")
 
 
@@ -32,6 +32,7 @@ class Market:
         lot: Smallest step of a quantity, in the base currency.
         min_notional: Smallest value of an order, in the quote currency.
         min_quantity: Smallest quantity of an order, in the base currency.
+        max_quantity: Largest quantity of an order, in the base currency.
         maker_fee: Rate on an order that rested, for a new account; below 0 is a rebate.
         taker_fee: Rate on an order that took, for a new account.
         active: Whether it is traded now.
@@ -46,6 +47,7 @@ class Market:
     lot: Decimal | None
     min_notional: Decimal | None
     min_quantity: Decimal | None
+    max_quantity: Decimal | None
     maker_fee: Decimal | None
     taker_fee: Decimal | None
     active: bool | None
@@ -140,6 +142,7 @@ def _market(venue: Venue, entry: Mapping[str, Any], *, alone: bool) -> Market | 
         lot=_step(venue, precision.get("amount")),
         min_notional=_number((limits.get("cost") or {}).get("min")),
         min_quantity=_number((limits.get("amount") or {}).get("min")),
+        max_quantity=_number((limits.get("amount") or {}).get("max")),
         maker_fee=_number(rates.get("maker")),
         taker_fee=_number(rates.get("taker")),
         active=entry.get("active"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from decimal import Decimal
 
 import pytest
@@ -100,6 +102,21 @@ def test_an_instrument_without_steps_or_place_is_refused(field: str) -> None:
     values = {name: getattr(BTC, name) for name in Instrument.__slots__}
     with pytest.raises(InstrumentError, match=f"{field} of BTCUSDT was -1, must be in"):
         Instrument(**{**values, field: -1})
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "message"),
+    [
+        (1, 0, "min_quantity_e8 of BTCUSDT was 1, must be a multiple of lot_e8, 1000"),
+        (0, 999, "max_quantity_e8 of BTCUSDT was 999, must be a multiple of lot_e8, 1000"),
+        (2000, 1000, "max_quantity_e8 of BTCUSDT was 1000, must be 0 or at least min_quantity_e8"),
+        (-1000, 0, "min_quantity_e8 of BTCUSDT was -1000, must be in 0 .."),
+    ],
+)
+def test_limits_of_quantities_are_in_lots_and_in_order(least: int, most: int, message: str) -> None:
+    with pytest.raises(InstrumentError, match=re.escape(message)):
+        dataclasses.replace(BTC, min_quantity_e8=least, max_quantity_e8=most)
+    assert dataclasses.replace(BTC, min_quantity_e8=2000).max_quantity_e8 == 0
 
 
 def test_instruments_come_from_the_resolved_configuration_in_its_order() -> None:

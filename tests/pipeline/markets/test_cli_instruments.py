@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli.instruments import command
 from pipeline.config import load
+from pipeline.instruments import instruments_from
 from tests.pipeline.markets.venues import Server, as_binance, as_kraken, binance_symbol
 
 
@@ -40,9 +41,9 @@ def test_the_markets_are_a_table(server: Server) -> None:
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in rest if "│" in line]
     fees = ["0.001", "0.001"]
     assert rows == [
-        ["BTCUSDT", "BTC", "USDT", "0.01", "0.00001", "5", *fees, "yes"],
-        ["XUSDT", "X", "USDT", "-", "0.00001", "5", *fees, "no"],
-        ["[red]YUSDT", "[RED]Y", "USDT", "0.01", "0.00001", "5", *fees, "yes"],
+        ["BTCUSDT", "BTC", "USDT", "0.01", "0.00001", "5", "0.00001", *fees, "yes"],
+        ["XUSDT", "X", "USDT", "-", "0.00001", "5", "0.00001", *fees, "no"],
+        ["[red]YUSDT", "[RED]Y", "USDT", "0.01", "0.00001", "5", "0.00001", *fees, "yes"],
     ]
     assert "(kept, ccxt " in bot4(server).stdout
 
@@ -93,6 +94,8 @@ def test_the_toml_can_be_pasted_into_a_configuration(server: Server, tmp_path: P
         "tick": "0.01",
         "lot": "0.00001",
         "min_notional": "5",
+        "min_quantity": "0.00001",
+        "max_quantity": "9000",
         "maker_fee": "0.001",
         "taker_fee": "0.001",
         "price": None,
@@ -100,7 +103,6 @@ def test_the_toml_can_be_pasted_into_a_configuration(server: Server, tmp_path: P
     assert (odd["symbol"], odd["min_notional"]) == ("ODDUSDT", "0")
     lines = done.stdout.splitlines()
     assert 'min_notional = "0"  # the venue names none' in lines
-    assert "# the least quantity is 0.00001 BTC" in lines
     assert (
         "# MINI/USDT is left out: tick was 0.0000000001, must have at most 8 decimal places"
         in lines
@@ -110,6 +112,26 @@ def test_the_toml_can_be_pasted_into_a_configuration(server: Server, tmp_path: P
     assert any(line.startswith("# X/USDT is left out: symbol was xUSDT, must be") for line in lines)
     # Who names it may have it.
     assert 'symbol = "OLDUSDT"' in bot4(server, "--toml", "--symbol", "OLD/USDT").stdout
+
+
+def test_limits_of_quantities_reach_the_instrument(server: Server, tmp_path: Path) -> None:
+    as_kraken(server)
+    done = bot4(server, "--toml", "--symbol", "BTC/USD", venue="kraken")
+    assert 'max_quantity = "0"  # the venue names none' in done.stdout.splitlines()
+    file = tmp_path / "c.toml"
+    file.write_text(f'currency = "USD"\nstate_dir = "{tmp_path}"\n{done.stdout}')
+    (instrument,) = instruments_from(load(file).config.resolved())
+    assert (instrument.min_quantity_e8, instrument.max_quantity_e8) == (5_000, 0)
+    as_binance(server, binance_symbol("BTC", "USDT"), binance_symbol("B", "USDT", stepSize="0.002"))
+    limits = [each["filters"][1] for each in server.answers["/api/v3/exchangeInfo"]({})["symbols"]]
+    limits[0]["maxQty"] = "92233720369"  # more than can be represented
+    limits[1].update(minQty="0.003", maxQty="9000.001")  # no multiples of the lot
+    done = bot4(server, "--toml")
+    file.write_text(f'state_dir = "{tmp_path}"\n{done.stdout}')
+    found = {each.base: each for each in instruments_from(load(file).config.resolved())}
+    assert found["BTC"].max_quantity_e8 == 0
+    assert found["B"].min_quantity_e8 == 400_000
+    assert found["B"].max_quantity_e8 == 9_000 * 10**8
 
 
 def test_a_silent_venue_is_said_with_the_date_of_what_serves(server: Server) -> None:

@@ -63,6 +63,7 @@ def test_the_markets_of_binance_are_named_by_their_ids(server: Server, tmp_path:
         "lot": "0.00001",
         "min_notional": "5",
         "min_quantity": "0.00001",
+        "max_quantity": "9000",
         "maker_fee": "0.001",
         "taker_fee": "0.001",
         "active": True,
@@ -80,6 +81,7 @@ def test_the_markets_of_kraken_are_named_as_its_websocket_names_them(
     assert (bitcoin.maker_fee, bitcoin.taker_fee) == (Decimal("0.0007"), Decimal("0.0029"))
     assert (bitcoin.tick, bitcoin.lot) == (Decimal("0.1"), Decimal("0.00000001"))
     assert (bitcoin.min_notional, bitcoin.min_quantity) == (Decimal("0.5"), Decimal("0.00005"))
+    assert bitcoin.max_quantity is None
     # The currency has fewer decimals than the pair, and counts.
     assert (shib.tick, shib.lot, shib.active) == (Decimal("1e-10"), Decimal("0.00001"), False)
 
@@ -291,10 +293,10 @@ DAMAGES = {
     "empty": "",
     "not json": "{",
     "not a table": "[]",
-    "other format": '{"format": 2}',
-    "no markets": '{"format": 1, "venue": "binance", "url": null, "ccxt": "1", '
+    "other format": '{"format": 1}',
+    "no markets": '{"format": 2, "venue": "binance", "url": null, "ccxt": "1", '
     '"date": "2026-11-22T12:00:00Z", "markets": []}',
-    "no zone": '{"format": 1, "venue": "binance", "url": null, "ccxt": "1", '
+    "no zone": '{"format": 2, "venue": "binance", "url": null, "ccxt": "1", '
     '"date": "2026-11-22T12:00:00", "markets": []}',
     "nested": "[" * 100_000,
 }
