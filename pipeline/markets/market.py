@@ -130,6 +130,8 @@ def _market(venue: Venue, entry: Mapping[str, Any], *, alone: bool) -> Market | 
         return None
     unified, market_id, base, quote = map(str, names)
     precision, limits = entry.get("precision") or {}, entry.get("limits") or {}
+    # ccxt 4.5.90 takes the decimals of Kraken's prices for their tick, which may be more of them.
+    own_tick = (entry.get("info") or {}).get("tick_size") if venue.name == "kraken" else None
     # Fees that are amounts and not rates cannot be expressed.
     rates = entry if entry.get("percentage", True) else {}
     return Market(
@@ -138,7 +140,7 @@ def _market(venue: Venue, entry: Mapping[str, Any], *, alone: bool) -> Market | 
         unified=unified,
         base=base,
         quote=quote,
-        tick=_step(venue, precision.get("price")),
+        tick=_step(venue, precision.get("price") if own_tick is None else own_tick),
         lot=_step(venue, precision.get("amount")),
         min_notional=_number((limits.get("cost") or {}).get("min")),
         min_quantity=_number((limits.get("amount") or {}).get("min")),

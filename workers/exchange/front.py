@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import importlib
+import importlib.metadata
 import ipaddress
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from picows import (
     WSAutoPingStrategy,
@@ -15,17 +18,55 @@ from picows import (
     WSUpgradeRequest,
     WSUpgradeResponseWithListener,
 )
-from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from workers.exchange.faults import Faults
 from workers.exchange.http import HttpError, Request, Response, take
 
 _log = logging.getLogger("picows.server")
 _SERVER_ERRORS = (500, 502, 503, 504)
+_KNOWN = "2.3.1"
 _MOST_READ = 10 * 1024 * 1024
 
 Accept = Callable[[WSUpgradeRequest], WSListener | WSUpgradeResponseWithListener]
 """Makes a listener of a request for a WebSocket, or says why not; see `picows`."""
+
+
+def websocket_protocol(accept: Accept) -> Any:
+    """Return picows' protocol for a connection that exists already.
+
+    `ws_create_server`, the public way, makes connections of its own, and so would need a port apart
+    from that of HTTP. It hands the same arguments to the same class.
+
+    Raises:
+        ImportError: this picows does it otherwise.
+    """
+    try:
+        protocol = importlib.import_module("picows.picows").WSProtocol(
+            None,  # host and port, of a client
+            None,  # path, of a client
+            False,  # is a client
+            accept,
+            _log,
+            True,  # disconnect on exceptions
+            5.0,  # seconds for the handshake, which is here already
+            False,  # no PINGs of its own: those of venues differ
+            20.0,
+            20.0,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            False,  # nor PONGs: faults must be able to withhold them
+            _MOST_READ,
+            None,  # headers, of a client
+            16 * 1024,
+        )
+        for name in ("connection_made", "get_buffer", "buffer_updated"):
+            getattr(protocol, name)
+    except (AttributeError, TypeError) as error:
+        version = importlib.metadata.version("picows")
+        raise ImportError(
+            f"picows was {version}, must be one whose server protocol takes over connections, such "
+            f"as {_KNOWN}: {error}"
+        ) from None
+    return protocol
 
 
 class Front(asyncio.Protocol):
@@ -146,23 +187,7 @@ class Front(asyncio.Protocol):
     def _upgrade(self, raw: bytes) -> None:
         """Hand the connection over, with all that was received on it."""
         self._fronts.discard(self)
-        protocol = WSProtocol(
-            None,
-            None,
-            False,
-            self._accept,
-            _log,
-            True,  # disconnect on exceptions
-            5.0,  # seconds for the handshake, which is here already
-            False,  # no PINGs of its own: those of venues differ
-            20.0,
-            20.0,
-            WSAutoPingStrategy.PING_WHEN_IDLE,
-            False,  # nor PONGs: faults must be able to withhold them
-            _MOST_READ,
-            None,
-            16 * 1024,
-        )
+        protocol = websocket_protocol(self._accept)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         waiting = memoryview(raw + bytes(self._received))

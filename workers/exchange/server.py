@@ -22,7 +22,7 @@ from workers.exchange.connection import Connection
 from workers.exchange.dialect import Dialect
 from workers.exchange.exchange import Exchange
 from workers.exchange.faults import VENUES, Fault, Faults
-from workers.exchange.front import Front
+from workers.exchange.front import Front, websocket_protocol
 from workers.exchange.http import Request, Response
 from workers.exchange.kraken import Kraken, pair_name
 from workers.exchange.listing import Listing
@@ -107,7 +107,9 @@ class ExchangeServer:
 
         Raises:
             OSError: it cannot.
+            ImportError: picows is of a version that cannot serve it.
         """
+        websocket_protocol(self._accept)  # now, and not when the first client comes
         while not self.exchange.approach(self._position + 1, _BLOCKS):
             await asyncio.sleep(0)
         self.exchange.start(self._position)

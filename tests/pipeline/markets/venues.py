@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -168,7 +169,7 @@ def as_kraken(server: Server, dark_pool: str | None = None) -> None:
             "fees_maker": [[0, 0.07], [50000, 0.05]],
             "ordermin": "0.00005",
             "costmin": "0.5",
-            "tick_size": "0.1",
+            "tick_size": f"{Decimal(1).scaleb(-changes.get('pair_decimals', 1)):f}",
             "status": "online",
             **changes,
         }

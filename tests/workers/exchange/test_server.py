@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+import types
 
 import msgspec
 import numpy as np
@@ -307,3 +309,17 @@ def test_a_rate_that_cannot_be_is_refused() -> None:
 def test_the_simulators_position_is_in_every_message() -> None:
     for text in expected(1, 100):
         assert msgspec.json.decode(text)["data"]["i"] >= 1
+
+
+@pytest.mark.parametrize("other", [None, type("WSProtocol", (), {})])
+def test_a_picows_that_does_it_otherwise_is_named_at_the_start(
+    other: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.SimpleNamespace() if other is None else types.SimpleNamespace(WSProtocol=other)
+    monkeypatch.setitem(sys.modules, "picows.picows", module)
+
+    async def test() -> None:
+        with pytest.raises(ImportError, match=r"picows was [0-9.]+, must be one whose server"):
+            await exchange().start()
+
+    run(test())
