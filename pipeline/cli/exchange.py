@@ -107,7 +107,7 @@ def command(
     def announce(found: dict[str, Any]) -> None:
         click.echo(json.dumps(found) if as_json else _as_text(found))
 
-    with exit_with_message(*errors):
+    with exit_with_message(*errors, ImportError):
         config = load(config_file, flags=flags(name, settings)).config.resolved()
         exchange = config["exchange"]
         run_alone(

@@ -236,6 +236,16 @@ price = "60000"
         (6, 'tick = "0"', "tick was '0', must be greater than 0"),
         (7, 'lot = "0.000000001"', "lot was '0.000000001', must have at most 8 decimal places"),
         (8, 'min_notional = "-1"', "min_notional was '-1', must be greater than or equal to 0"),
+        (
+            8,
+            'min_quantity = "0.0005"\nmin_notional = "5"',
+            "min_quantity was '0.0005', must be a multiple of the lot, 0.001",
+        ),
+        (
+            8,
+            'max_quantity = "0.001"\nmin_quantity = "0.002"\nmin_notional = "5"',
+            "max_quantity was '0.001', must be 0 or at least min_quantity, 0.002",
+        ),
         (10, 'taker_fee = "0.1"', "taker_fee was '0.1', must be a rate in -0.05 .. 0.05"),
         (11, 'price = "0.001"', "price was '0.001', must be a multiple of the tick, 0.01"),
         (11, 'price = "-1"', "price was '-1', must be greater than 0"),
