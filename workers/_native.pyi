@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.instruments import Instrument
 
 def layouts() -> dict[str, Any]: ...
@@ -161,3 +164,43 @@ def kraken(listings: _Listings, quotes: int, *, depth: int) -> Decoder: ...
 def kraken_v1(listings: _Listings, *, depth: int) -> Decoder: ...
 def okx(listings: _Listings, *, depth: int) -> Decoder: ...
 def coinbase(listings: _Listings, quotes: int) -> Decoder: ...
+
+_Floats = npt.NDArray[np.float64]
+
+class Correlation:
+    """The rolling correlation of the returns of all instruments; see `ta/native/correlation.hpp`."""
+
+    def __init__(self, instruments: int, *, simd: str | None = None) -> None: ...
+    def add(self, returns: _Floats, valid: npt.NDArray[np.bool_] | None = None) -> None:
+        """Take a sample: a return of each instrument, of which those not valid are left out.
+
+        Raises:
+            ValueError: a valid return is not finite, or beyond 1e12; nothing has changed.
+        """
+    def pair(self, i: int, j: int) -> tuple[float, int, bool]:
+        """Return the correlation, of how many samples, and whether it is valid; 0 if not."""
+    def row(self, i: int) -> tuple[_Floats, npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
+        """Return the same of an instrument with each."""
+    def matrix(self, out: _Floats) -> None:
+        """Write the correlations of all pairs into a matrix (instruments, instruments)."""
+    def recompute(self, out: _Floats) -> None:
+        """Write the same from the window alone, without the running sums."""
+    def snapshot(self) -> bytes: ...
+    def restore(self, state: bytes) -> None: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def instruments(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def anchored(self) -> int: ...
+
+def simd_names() -> list[str]:
+    """Return the kinds of instructions that this CPU has; the last one is used."""
+
+def correlate(rows: _Floats, out: _Floats, *, simd: str | None = None) -> None:
+    """Write the correlations of rows (instruments, samples) into a matrix, with fixed lanes."""
+
+def correlate_plainly(rows: _Floats, out: _Floats) -> None:
+    """Write the same with sums from left to right."""

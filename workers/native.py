@@ -7,9 +7,28 @@ from typing import Final
 import numpy as np
 
 from workers import _native
-from workers._native import moving_average, paper_executor, risk, technical_analysis
+from workers._native import (
+    Correlation,
+    correlate,
+    correlate_plainly,
+    moving_average,
+    paper_executor,
+    risk,
+    simd_names,
+    technical_analysis,
+)
 
-__all__ = ["layouts", "moving_average", "paper_executor", "risk", "technical_analysis"]
+__all__ = [
+    "Correlation",
+    "correlate",
+    "correlate_plainly",
+    "layouts",
+    "moving_average",
+    "paper_executor",
+    "risk",
+    "simd_names",
+    "technical_analysis",
+]
 
 layouts: Final[dict[str, np.dtype[np.void]]] = {
     name: np.dtype(fields) for name, fields in _native.layouts().items()

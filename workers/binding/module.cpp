@@ -19,6 +19,7 @@
 
 namespace bot4::binding {
 
+void bind_correlation(nb::module_& module);
 void bind_feed(nb::module_& module);
 void bind_publisher(nb::module_& module);
 
@@ -113,6 +114,7 @@ NB_MODULE(_native, module) {
   if (_import_array() < 0) throw nanobind::python_error();
   nanobind::set_leak_warnings(false);
   bot4::binding::bind_kernels(module);
+  bot4::binding::bind_correlation(module);
   bot4::binding::bind_feed(module);
   bot4::binding::bind_publisher(module);
 }
