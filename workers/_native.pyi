@@ -168,7 +168,7 @@ def coinbase(listings: _Listings, quotes: int) -> Decoder: ...
 _Floats = npt.NDArray[np.float64]
 
 class Correlation:
-    """The rolling correlation of the returns of all instruments; see `ta/native/correlation.hpp`."""
+    """The rolling correlation of all instruments' returns; see `ta/native/correlation.hpp`."""
 
     def __init__(self, instruments: int, *, simd: str | None = None) -> None: ...
     def add(self, returns: _Floats, valid: npt.NDArray[np.bool_] | None = None) -> None:

@@ -1,7 +1,7 @@
 """The rolling correlation of returns in slow, obvious Python.
 
-The documentation of `native/correlation.hpp`, and held to the same tests. It keeps the window and no
-sums, and adds with `math.fsum`, whose result is the exact sum, rounded once; the native one is
+The documentation of `native/correlation.hpp`, and held to the same tests. It keeps the window and
+no sums, and adds with `math.fsum`, whose result is the exact sum, rounded once; the native one is
 within 1e-12 of it. What has to have the same bits everywhere is `fixed_lane_dot`.
 """
 

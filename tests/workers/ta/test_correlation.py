@@ -47,6 +47,11 @@ def matrix_of(correlation: Any, how: str = "matrix") -> Floats:
     return out
 
 
+def numpys(returns: Floats) -> Floats:
+    """Return numpy's correlations of the last window."""
+    return np.atleast_2d(np.corrcoef(returns[-WINDOW:].T))
+
+
 def furthest(found: Floats, wanted: Floats) -> float:
     return float(np.abs(found - wanted).max())
 
@@ -56,7 +61,7 @@ def furthest(found: Floats, wanted: Floats) -> float:
 def test_the_correlations_are_numpys_of_the_last_256_samples(engine: str, samples: int) -> None:
     returns = returns_of(samples, samples, 5)
     found = matrix_of(fed(engine, returns))
-    assert furthest(found, np.corrcoef(returns[-WINDOW:].T)) < 1e-12
+    assert furthest(found, numpys(returns)) < 1e-12
     assert (found == found.T).all()
     assert (found.diagonal() == 1).all()
 
@@ -65,7 +70,7 @@ def test_the_correlations_are_numpys_of_the_last_256_samples(engine: str, sample
 def test_all_numbers_of_instruments_are_right(instruments: int) -> None:
     returns = returns_of(instruments, 300, instruments)
     made = fed("native", returns)
-    wanted = np.atleast_2d(np.corrcoef(returns[-WINDOW:].T))
+    wanted = numpys(returns)
     for how in ("matrix", "recompute"):
         assert furthest(matrix_of(made, how), wanted) < 1e-12
     out = np.zeros((instruments, instruments))
@@ -99,7 +104,7 @@ def test_a_pair_is_of_the_samples_at_which_both_have_a_return(engine: str) -> No
             assert samples == both.sum()
             assert is_valid == (samples >= 2)
             if is_valid:
-                wanted = np.corrcoef(returns[-WINDOW:][both][:, [i, j]].T)[0, 1]
+                wanted = numpys(returns[-WINDOW:][both][:, [i, j]])[0, 1]
                 assert value == pytest.approx(wanted, abs=1e-12)
 
 
@@ -125,7 +130,7 @@ def test_an_instrument_that_comes_back_is_summed_again() -> None:
         made.add(sample, valid[t])
         if t == 519:
             assert made.pair(1, 2) == made.pair(1, 1) == (0.0, 0, False)
-    assert furthest(matrix_of(made), np.corrcoef(returns[-WINDOW:].T)) < 1e-12
+    assert furthest(matrix_of(made), numpys(returns)) < 1e-12
 
 
 @engines
