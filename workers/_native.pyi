@@ -181,6 +181,8 @@ class Correlation:
         """Return the correlation, of how many samples, and whether it is valid; 0 if not."""
     def row(self, i: int) -> tuple[_Floats, npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
         """Return the same of an instrument with each."""
+    def record(self, instrument: int, first: int = 0) -> bytes:
+        """Return them as a Correlations record, whose header names the instrument alone."""
     def matrix(self, out: _Floats) -> None:
         """Write the correlations of all pairs into a matrix (instruments, instruments)."""
     def recompute(self, out: _Floats) -> None:

@@ -81,6 +81,17 @@ struct Features {
 };
 static_assert(sizeof(Features) == 192);
 
+/// The correlations of one instrument's returns with those of `count` others, from `first` on.
+struct Correlations {
+  static constexpr unsigned kMost = 48;
+  Header header;
+  std::uint64_t sample;     // number of the latest one, from 1
+  std::uint32_t first, count;
+  std::int16_t value[kMost];     // in 1/10,000, away from 0: beyond a limit exactly if the true one is
+  std::uint16_t samples[kMost];  // it is of; 0: there is none, and the value is 0
+};
+static_assert(sizeof(Correlations) == 256);
+
 /// What a strategy wants done. A limit of 0 means "at the market".
 struct Intent {
   Header header;

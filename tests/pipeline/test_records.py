@@ -79,7 +79,11 @@ def test_a_mask_of_failures_has_a_bit_for_each_check() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Market", "Quote", "Features", "Intent", "Order", "Execution", "Outcome", "Context"]
+    "name",
+    [
+        *("Market", "Quote", "Features", "Correlations", "Intent", "Order", "Execution"),
+        *("Outcome", "Context"),
+    ],
 )
 def test_each_field_of_a_struct_is_in_its_dtype(name: str) -> None:
     expected = [

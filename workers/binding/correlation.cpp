@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "../ta/native/correlation.hpp"
+#include "../ta/native/correlation_record.hpp"
 
 namespace nb = nanobind;
 
@@ -111,6 +111,12 @@ class PyCorrelation {
     return result;
   }
 
+  nb::bytes record(std::uint32_t instrument, std::uint32_t first) const {
+    Correlations row{};
+    fill(native_, instrument, first, row);
+    return nb::bytes(&row, sizeof row);
+  }
+
   void matrix(const Matrix& out) const { native_.matrix(checked(out)); }
   void recompute(const Matrix& out) const { native_.recompute(checked(out)); }
 
@@ -171,6 +177,7 @@ void bind_correlation(nb::module_& module) {
       .def("add", &PyCorrelation::add, nb::arg("returns"), nb::arg("valid") = nb::none())
       .def("pair", &PyCorrelation::pair, nb::arg("i"), nb::arg("j"))
       .def("row", &PyCorrelation::row, nb::arg("i"))
+      .def("record", &PyCorrelation::record, nb::arg("instrument"), nb::arg("first") = 0)
       .def("matrix", &PyCorrelation::matrix, nb::arg("out").noconvert())
       .def("recompute", &PyCorrelation::recompute, nb::arg("out").noconvert())
       .def("snapshot", &PyCorrelation::snapshot)

@@ -70,6 +70,12 @@ def correlation_of(x: Sequence[float], y: Sequence[float]) -> Pair:
     return Pair(min(1.0, max(-1.0, product / math.sqrt(own) / math.sqrt(other))), n, True)
 
 
+def basis_points(correlation: float) -> int:
+    """Return it in 1/10,000, away from 0: it exceeds a limit in these exactly if it did before."""
+    size = math.ceil(abs(correlation) * 10_000)
+    return -size if correlation < 0 else size
+
+
 class Correlation:
     """The correlations of the last 256 samples: of a pair, of those at which both have a return."""
 

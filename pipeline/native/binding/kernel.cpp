@@ -149,6 +149,7 @@ void bind_kernel(nb::module_& module) {
     layouts["Quote"] = described<Quote>();
     layouts["Context"] = described<Context>();
     layouts["Features"] = described<Features>();
+    layouts["Correlations"] = described<Correlations>();
     layouts["Intent"] = described<Intent>();
     layouts["Order"] = described<Order>();
     layouts["Execution"] = described<Execution>();

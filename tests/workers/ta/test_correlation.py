@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.records import CORRELATIONS
 from workers import native
 from workers.ta import correlation as reference
 from workers.ta.correlation import WINDOW, Flags, Floats
@@ -283,6 +284,32 @@ def test_a_snapshot_goes_on_with_the_same_bits() -> None:
         other.restore(b"abc")
     with pytest.raises(ValueError, match="instruments was 0, must be 9"):
         other.restore(bytes(other.size))
+
+
+@pytest.mark.parametrize("first", [0, 48, 52, 60, 99])
+def test_a_record_has_as_many_correlations_as_there_is_room_for(first: int) -> None:
+    returns = returns_of(3, 300, 60)
+    returns[:, 50] = 0  # it has none
+    valid = np.ones(returns.shape, bool)
+    valid[270:, 53] = False
+    made = fed("native", returns, valid)
+    (row,) = np.frombuffer(made.record(2, first), CORRELATIONS)
+    count = max(0, min(48, 60 - first))
+    assert (row["instrument"], row["sample"], row["first"], row["count"]) == (2, 300, first, count)
+    pairs = [made.pair(2, each) for each in range(first, first + count)]
+    spare = [0] * (48 - count)
+    assert row["value"].tolist() == [reference.basis_points(pair[0]) for pair in pairs] + spare
+    assert row["samples"].tolist() == [n if valid else 0 for _, n, valid in pairs] + spare
+    with pytest.raises(IndexError, match="instrument was 60, must be below 60"):
+        made.record(60, first)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.0, 0), (0.7, 7000), (0.70001, 7001), (-0.7, -7000), (-0.70001, -7001), (-1.0, -10000)],
+)
+def test_basis_points_are_beyond_a_limit_if_the_correlation_is(value: float, expected: int) -> None:
+    assert reference.basis_points(value) == expected
 
 
 @pytest.mark.parametrize("simd", native.simd_names())

@@ -19,14 +19,14 @@
 // hundred ns each; holes are rare where a quiet market's return is 0 and only a stale one has none.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "correlation_matrix.hpp"
 
@@ -87,6 +87,12 @@ class Correlation {
   std::uint64_t samples() const { return head_->samples; }
   std::uint64_t anchored() const { return head_->anchored; }
   std::size_t instruments() const { return count_; }
+  /// Throws if there is no such instrument.
+  void check_row(std::size_t i) const {
+    if (i >= count_)
+      throw std::out_of_range("correlation: instrument was " + std::to_string(i) +
+                              ", must be below " + std::to_string(count_));
+  }
 
   /// Takes a sample: the return of each instrument, and whether there is one, bit i % 64 of word
   /// i / 64. Throws, and changes nothing, if a return is not finite or beyond kLargest.
@@ -182,12 +188,6 @@ class Correlation {
                                     " was " + std::to_string(returns[i]) +
                                     ", must be finite and within 1e12 of 0");
   }
-  void check_row(std::size_t i) const {
-    if (i >= count_)
-      throw std::out_of_range("correlation: instrument was " + std::to_string(i) +
-                              ", must be below " + std::to_string(count_));
-  }
-
   static bool has(const std::uint64_t* mask, std::size_t i) {
     return (mask[i / 64] >> (i % 64) & 1) != 0;
   }

@@ -10,7 +10,6 @@
 // everywhere; nobody can tell by the result which were.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 
 namespace bot4 {

@@ -2,6 +2,7 @@
 // what is left to do where no state was kept.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <vector>
