@@ -15,8 +15,8 @@
 // By Cauchy and Schwarz the error of a pair's sum is within the bounds of its rows, so that of each
 // correlation is within 2 kTolerance, always.
 //
-// Pairs of which a row has a hole in the window are computed from the window when asked for, a few
-// hundred ns each; holes are rare where a quiet market's return is 0 and only a stale one has none.
+// Pairs of which a row has a hole in the window are computed from the window when asked for, about
+// a microsecond each; holes are rare where a quiet market's return is 0 and only a stale one has none.
 #pragma once
 
 #include <algorithm>
@@ -60,7 +60,7 @@ class Correlation {
     return sizeof(CorrelationHeader) + doubles(instruments) * sizeof(double);
   }
 
-  /// Over a state of bytes(instruments), aligned to 8, which outlives this. Zero memory is a new one.
+  /// Over a state of bytes(instruments), aligned to 64, which outlives this. Zero memory is a new one.
   Correlation(void* state, std::size_t instruments, Simd simd = widest_simd())
       : loops_(correlation_loops(simd)), count_(instruments) {
     if (instruments < 1 || instruments > kMostInstruments)
