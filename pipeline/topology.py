@@ -85,7 +85,10 @@ STAGE_WORDS: Final = ("committed", "beat", "first_ns", "crash", "pid", "started_
 RUN_WORDS: Final = ("halted", "finished", "flatten")
 
 STAGE_COUNTERS: Final = ("replayed", "suppressed")
-FEED_COUNTERS: Final = ("connects", "messages", "malformed", "unknown", "full")
+FEED_COUNTERS: Final = (
+    *("connects", "messages", "malformed", "unknown", "full"),
+    *("trades", "quotes", "gaps", "checksum_failed", "crossed", "stales", "resyncs", "takeovers"),
+)
 
 # Recovery reads the contexts of a whole batch. In a ring of one slot the next record is written
 # over the last cause before it is published: what was out already would be published again.

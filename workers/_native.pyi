@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.instruments import Instrument
+from pipeline.records import Array
 
 def layouts() -> dict[str, Any]: ...
 def technical_analysis(
@@ -110,15 +111,19 @@ class Arbiter:
     def is_stale(self, instrument: int) -> bool: ...
     def last_trade(self, instrument: int) -> int: ...
     def take_gaps(self) -> list[tuple[int, int, int]]: ...
-    @property
-    def repeated(self) -> int: ...
-    @property
-    def takeovers(self) -> int: ...
+    def counts(self) -> dict[str, int]:
+        """Return what was told: trades, quotes, stales, resyncs; and repeated, takeovers."""
 
 class Line(Sink):
     """What one line says, on its way to the arbiter."""
 
     def __init__(self, arbiter: Arbiter) -> None: ...
+    def tell(self, record: Array) -> None:
+        """Tell a MARKET record; its sequence, cause and stamp are the publisher's.
+
+        Raises:
+            ValueError: it has another size, or is of an instrument that there is not.
+        """
 
 class Decoder:
     """Decodes the messages of one connection; see `feed/native/decoder.hpp`."""

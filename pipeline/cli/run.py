@@ -23,6 +23,7 @@ from pipeline.cli.view import StateTable, as_json, as_line
 from pipeline.config import ConfigError, load
 from pipeline.config.model import Venues
 from pipeline.instruments import SIMULATOR
+from pipeline.markets import stream
 from pipeline.supervisor import Snapshot, Supervisor
 from pipeline.supervisor.supervisor import Result
 from shm import choose
@@ -175,6 +176,7 @@ def configure(
         f"{process} {','.join(map(str, cpus))}" for process, cpus in placed.cpus.items()
     )
     config["notes"] = [*said, f"CPUs: {where}", *placed.notes, f"waiting: {_waiting(config)}"]
+    config["notes"] += _slower(config)
     return config
 
 
@@ -184,9 +186,9 @@ def _choose(config: dict[str, Any], venue: str | None) -> None:
     Raises:
         ConfigError: an instrument is elsewhere, or none is left.
     """
-    known = (SIMULATOR, *Venues.model_fields)
-    if venue is not None and venue not in known:
-        raise ConfigError(f"--venue was {venue!r}, must be one of {', '.join(known)}")
+    native = (SIMULATOR, *Venues.model_fields)
+    if venue is not None and venue not in native and venue not in stream.names():
+        raise ConfigError(f"--venue was {venue!r}, must {stream.remedy(venue, native)}")
     chosen = [each for each in config["instruments"] if venue in (None, each["venue"])]
     if not chosen:
         raise ConfigError(
@@ -194,12 +196,23 @@ def _choose(config: dict[str, Any], venue: str | None) -> None:
             f"see `bot4 instruments --venue {venue} --toml`"
         )
     for each in chosen:
-        if each["venue"] not in known:
+        name = each["venue"]
+        if name not in native and name not in stream.names():
             raise ConfigError(
-                f"venue of {each['symbol']} was {each['venue']!r}, must be one of "
-                f"{', '.join(known)}"
+                f"venue of {each['symbol']} was {name!r}, must {stream.remedy(name, native)}"
             )
     config["instruments"] = chosen
+
+
+def _slower(config: dict[str, Any]) -> list[str]:
+    """Say which venues are not read natively."""
+    native = (SIMULATOR, *Venues.model_fields)
+    others = dict.fromkeys(each["venue"] for each in config["instruments"])
+    return [
+        f"venue {name} is read through ccxt: slower than {', '.join(native[1:])}"
+        for name in others
+        if name not in native
+    ]
 
 
 def _waiting(config: dict[str, Any]) -> str:

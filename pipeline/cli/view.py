@@ -144,6 +144,8 @@ class StateTable:
             f"tick to order p50 {_us(now.tick_to_order, 50)}, p99 {_us(now.tick_to_order, 99)}, "
             f"p99.9 {_us(now.tick_to_order, 99.9)} us over {now.tick_to_order.count:,} orders"
         )
+        said = ("trades", "quotes", "connects", "gaps", "resyncs", "malformed")
+        yield "feed: " + ", ".join(f"{now.feed[name]:,} {name}" for name in said)
         yield f"{now.orders:,} orders, {now.fills:,} fills, {now.denied:,} intents denied"
         yield f"equity {_money(now.equity_e8)} {currency}, pnl {_money(now.pnl_e8)} {currency}"
         yield f"held: {held or 'nothing'}"
@@ -173,6 +175,7 @@ def as_json(now: Snapshot, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures that `run --json` and `status --json` have in common."""
     return {
         "stages": now.stages(),
+        "feed": dict(now.feed),
         "tick_to_order": now.latency(),
         "orders": now.orders,
         "fills": now.fills,

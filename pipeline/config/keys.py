@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
@@ -30,7 +30,7 @@ def path_of(parts: Sequence[str]) -> KeyPath:
 def is_text(path: KeyPath) -> bool:
     """Return whether the value there is text (as decimals are)."""
     kind = _kind(path)
-    return kind is str or kind is Decimal or Decimal in get_args(kind)
+    return kind is str or kind is Decimal or not {str, Decimal}.isdisjoint(get_args(kind))
 
 
 def meant(path: KeyPath) -> KeyPath | None:
@@ -55,7 +55,7 @@ def _kind(path: KeyPath) -> Any:
     for part in path:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             field = kind.model_fields.get(str(part))
-            kind = field.annotation if field else None
+            kind = field.annotation if field else _of_others(kind)
         elif get_origin(kind) is tuple and isinstance(part, int):
             kind = get_args(kind)[0]
         elif get_origin(kind) is dict:
@@ -63,6 +63,13 @@ def _kind(path: KeyPath) -> Any:
         else:
             return None
     return kind
+
+
+def _of_others(kind: type[BaseModel]) -> Any:
+    """Return the type of keys that a table may have beside those of its own."""
+    if kind.model_config.get("extra") != "allow":
+        return None
+    return get_args(get_type_hints(kind)["__pydantic_extra__"])[1]
 
 
 def _keys(kind: Any, *, deep: bool, under: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

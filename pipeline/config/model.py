@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
@@ -38,6 +39,7 @@ from pipeline.config.values import (
     pattern,
 )
 from pipeline.instruments import SIMULATOR, money_to_text, to_e8
+from pipeline.markets import stream
 
 
 class InstrumentConfig(Table):
@@ -130,26 +132,50 @@ class Exchange(Table):
     volatility_bp: int = Field(default=2, ge=0, le=1000, description="std of a price step, bp")
 
 
+WebSocketAddress = Annotated[str, pattern(r"wss?://[^\s?#]+", "an address wss://host or ws://host")]
+RestAddress = Annotated[
+    str, pattern(r"https?://[^\s?#]+", "an address https://host or http://host")
+]
+
+
 class Venue(Table):
     """Where a venue is to be had, and over how many connections."""
 
-    url: Annotated[str, pattern(r"wss?://[^\s?#]+", "an address wss://host or ws://host")] = Field(
-        description="of its WebSockets"
-    )
-    rest_url: Annotated[
-        str, pattern(r"https?://[^\s?#]+", "an address https://host or http://host")
-    ] = Field(description="of its REST")
+    url: WebSocketAddress = Field(description="of its WebSockets")
+    rest_url: RestAddress = Field(description="of its REST")
     links: int = Field(default=1, ge=1, le=2, description="connections at once, each with it all")
 
 
+class CcxtVenue(Table):
+    """Where a venue that is read through ccxt is to be had, if not where ccxt looks for it."""
+
+    url: WebSocketAddress | None = Field(default=None, description="of its WebSockets")
+    rest_url: RestAddress | None = Field(default=None, description="of its REST")
+
+
 class Venues(Table):
-    """The venues whose market data is read natively."""
+    """The venues whose market data is read natively; others, by ccxt's names, may be added."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, CcxtVenue] = Field(init=False)
 
     binance: Venue = Venue(url="wss://stream.binance.com:9443", rest_url="https://api.binance.com")
     kraken: Venue = Venue(url="wss://ws.kraken.com/v2", rest_url="https://api.kraken.com")
     coinbase: Venue = Venue(
         url="wss://advanced-trade-ws.coinbase.com", rest_url="https://api.coinbase.com"
     )
+
+    @model_validator(mode="after")
+    def _are_known(self) -> Venues:
+        native = tuple(type(self).model_fields)
+        refuse(
+            [
+                Problem(("venues", name), name, stream.remedy(name, native))
+                for name in self.model_extra or ()
+                if name not in stream.names()
+            ]
+        )
+        return self
 
 
 class TechnicalAnalysis(Table):

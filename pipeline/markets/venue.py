@@ -103,7 +103,7 @@ class Venue:
         for key, value in _SETTINGS.get(name, {}).items():
             getattr(self.exchange, key).update(value)
         if url is not None:
-            self.exchange.urls["api"] = _moved(self.exchange.urls["api"], url.rstrip("/"))
+            self.exchange.urls["api"] = moved(self.exchange.urls["api"], url.rstrip("/"), "http")
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Call a method of ccxt's object.
@@ -181,11 +181,11 @@ def connect(
         venue.close()
 
 
-def _moved(addresses: Any, url: str) -> Any:
-    """Return ccxt's tree of addresses with another server in each."""
+def moved(addresses: Any, url: str, scheme: str) -> Any:
+    """Return ccxt's tree of addresses with another server in each of a scheme, "http" or "ws"."""
     if isinstance(addresses, dict):
-        return {key: _moved(value, url) for key, value in addresses.items()}
-    if isinstance(addresses, str) and addresses.startswith("http"):
+        return {key: moved(value, url, scheme) for key, value in addresses.items()}
+    if isinstance(addresses, str) and addresses.startswith(scheme):
         return url + urlsplit(addresses).path
     return addresses
 

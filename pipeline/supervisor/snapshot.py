@@ -46,12 +46,13 @@ class Snapshot:
     """The whole run.
 
     Money is in 1e-8 of the currency, positions in lots by symbol, the states of the breakers by
-    component, in lower case.
+    component, in lower case. `feed` is what the feed has counted: topology.FEED_COUNTERS.
     """
 
     time_ns: int
     processes: Mapping[str, ProcessState]
     rings: Mapping[str, RingState]
+    feed: Mapping[str, int]
     tick_to_order: Histogram
     orders: int
     fills: int
@@ -108,13 +109,14 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
     affinity = config["affinity"]
     latencies = {name: segment.histograms(f"{name}.latency") for name in topology.PIPELINE}
     tails = {each.ring: _published(segment, each.ring) for each in topology.EDGES}
+    feed = segment.counters("feed.counters")
     processes = {}
     for name in topology.processes(config):
         words = segment.words(f"{name}.words")
         if name == "exchange":
             counts, through = (0, 0), None
         elif name == "feed":
-            counts = (segment.counters("feed.counters")["messages"], tails["market"])
+            counts = (feed["messages"], tails["market"])
             through = latencies[name]["through"]
         else:
             taken = sum(tails[ring] - segment.depth(ring) for ring in stages[name].inputs)
@@ -138,6 +140,7 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
         time.monotonic_ns(),
         processes,
         rings,
+        feed,
         latencies["executor"]["tick_to_order"],
         int(account["approved"]),
         int(account["fills"]),

@@ -13,6 +13,31 @@ namespace bot4::binding {
 
 namespace {
 
+/// A copy of a market record, whose bytes any object may hold.
+Market market_of(nb::handle record) {
+  Py_buffer bytes;
+  if (PyObject_GetBuffer(record.ptr(), &bytes, PyBUF_SIMPLE) != 0) throw nb::python_error();
+  const Py_ssize_t size = bytes.len;
+  Market copy;
+  if (size == sizeof copy) std::memcpy(&copy, bytes.buf, sizeof copy);
+  PyBuffer_Release(&bytes);
+  if (size != sizeof copy)
+    throw nb::value_error(("a market record was " + std::to_string(size) + " bytes, must be " +
+                           std::to_string(sizeof copy)).c_str());
+  return copy;
+}
+
+nb::dict counts_of(const Arbiter::Counts& counts) {
+  nb::dict result;
+  result["trades"] = counts.trades;
+  result["quotes"] = counts.quotes;
+  result["stales"] = counts.stales;
+  result["resyncs"] = counts.resyncs;
+  result["repeated"] = counts.repeated;
+  result["takeovers"] = counts.takeovers;
+  return result;
+}
+
 /// The feed's publisher, over the regions whose roles Python holds.
 class PyPublisher {
  public:
@@ -32,15 +57,7 @@ class PyPublisher {
   Publisher& native() { return publisher_; }
   /// False if there is no room. All but the sequence, the cause and the stamp is the caller's.
   bool publish(nb::handle record) {
-    Py_buffer bytes;
-    if (PyObject_GetBuffer(record.ptr(), &bytes, PyBUF_SIMPLE) != 0) throw nb::python_error();
-    const Py_ssize_t size = bytes.len;
-    Market copy;
-    if (size == sizeof copy) std::memcpy(&copy, bytes.buf, sizeof copy);
-    PyBuffer_Release(&bytes);
-    if (size != sizeof copy)
-      throw nb::value_error(("a market record was " + std::to_string(size) + " bytes, must be " +
-                             std::to_string(sizeof copy)).c_str());
+    Market copy = market_of(record);
     return publisher_.publish(copy);
   }
   bool has_room() const { return publisher_.has_room(); }
@@ -107,10 +124,16 @@ void bind_publisher(nb::module_& module) {
                gaps.emplace_back(each.instrument, each.first, each.last);
              return gaps;
            })
-      .def_prop_ro("repeated", &Arbiter::repeated)
-      .def_prop_ro("takeovers", &Arbiter::takeovers);
+      .def("counts", [](const Arbiter& self) { return counts_of(self.counts()); });
   nb::class_<Arbiter::Line, Sink>(module, "Line")
-      .def(nb::init<Arbiter&>(), nb::arg("arbiter"), nb::keep_alive<1, 2>());
+      .def(nb::init<Arbiter&>(), nb::arg("arbiter"), nb::keep_alive<1, 2>())
+      .def("tell",
+           [](Arbiter::Line& self, nb::handle record) {
+             Market copy = market_of(record);
+             self.check(copy);
+             self.tell(copy);
+           },
+           nb::arg("record"));
 }
 
 }  // namespace bot4::binding

@@ -16,6 +16,14 @@ _log = logging.getLogger("bot4.feed")
 _OVERLAP_S = 30.0  # for a new line to become live; else the old one stays
 _LOOK_S = 0.05
 
+_DECODED = ("messages", "malformed", "unknown", "gaps", "checksum_failed", "crossed")
+COUNTS = (*_DECODED, "trades", "quotes", "stales", "resyncs", "takeovers")
+"""Messages, and what was wrong in them, by any line; records, as all lines together told them.
+
+A gap is one in the sequence of messages or of trades; a takeover, that of an instrument's quotes by
+the other line when one was lost.
+"""
+
 
 class Lines:
     """Keeps `links` lines to a venue, of which any one is enough.
@@ -49,7 +57,7 @@ class Lines:
         self._seed = 0
         self._connections: list[Connection] = []
         self._farewells: set[Connection] = set()
-        self._retired = dict.fromkeys(("messages", "malformed", "unknown"), 0)
+        self._retired = dict.fromkeys(_DECODED, 0)
         self._stop = asyncio.Event()
 
     @property
@@ -68,11 +76,12 @@ class Lines:
         return any(each.session.has_ended for each in self._connections)
 
     def counts(self) -> dict[str, int]:
-        """Return how many messages there were, and of which kinds, over all lines so far."""
+        """Return what there was so far, over all lines: see `COUNTS`."""
         total = dict(self._retired)
         for connection in self._connections:
             _add(total, connection)
-        return total
+        told = self.arbiter.counts()
+        return {name: total[name] if name in total else told[name] for name in COUNTS}
 
     def stop(self) -> None:
         """End `run` in order; nothing is told any more."""
@@ -175,5 +184,6 @@ class Lines:
 
 def _add(total: dict[str, int], connection: Connection) -> None:
     counts = connection.decoder.counts()
+    counts["gaps"] += counts["trade_gaps"]
     for name in total:
         total[name] += counts[name]

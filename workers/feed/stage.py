@@ -18,15 +18,16 @@ from workers.feed.binance import Binance, Simulator
 from workers.feed.coinbase import Coinbase
 from workers.feed.decoding import StaleReason
 from workers.feed.kraken import Kraken
-from workers.feed.lines import Lines
-from workers.feed.venue import Capture, FeedError, Venue
+from workers.feed.lines import COUNTS, Lines
+from workers.feed.unified import CcxtVenue, Unified
+from workers.feed.venue import Capture, Venue
 
 _PATHS = {"binance": "", "kraken": KRAKEN, "coinbase": COINBASE[0]}
 _BEAT_S = 0.1
 _IDLE_MESSAGES = 200  # fewer between two beats leave time for a collection
 
 VENUES: dict[str, type[Venue]] = {each.name: each for each in (Binance, Kraken, Coinbase)}
-"""Those that are read natively, the simulator apart."""
+"""Those that are read natively, the simulator apart; all others are read through ccxt."""
 
 
 class Feed:
@@ -41,7 +42,7 @@ class Feed:
         """Take the feed's roles in the segment.
 
         Raises:
-            FeedError: an instrument's venue is unknown, or cannot be read as configured.
+            FeedError: a venue cannot be read as configured.
         """
         self._segment = segment
         self._config = config
@@ -50,7 +51,7 @@ class Feed:
         self._words = segment.words("feed.words")
         self._exchange = segment.words("exchange.words")
         self._counters = segment.counters_writer("feed.counters")
-        self._counted = dict.fromkeys(("messages", "malformed", "unknown"), 0)
+        self._counted = dict.fromkeys(COUNTS, 0)
         self._doorbell = segment.doorbell("feed")
         self._publisher = Publisher(
             market=segment.producer("market").pointer,
@@ -66,18 +67,7 @@ class Feed:
         traded: dict[str, list[Instrument]] = {}
         for instrument in instruments:
             traded.setdefault(instrument.venue, []).append(instrument)
-        self._lines = [
-            Lines(
-                self._venue(name, each),
-                self._outbox,
-                len(instruments),
-                links=1 if self._is_played(name) else config["venues"][name]["links"],
-                settle=self._settle,
-                told=None if self._last is None else self._end_after_the_last,
-                connected=lambda: self._counters.add("connects"),
-            )
-            for name, each in traded.items()
-        ]
+        self._lines = [self._read(name, each, len(instruments)) for name, each in traded.items()]
         for lines in self._lines:
             self._resume(lines)
 
@@ -102,14 +92,30 @@ class Feed:
         """Return whether a venue is the run's own process `exchange`."""
         return name == SIMULATOR or self._capture is not None
 
+    def _read(self, name: str, instruments: list[Instrument], count: int) -> Lines | Unified:
+        """Return what reads a venue; `count` is of all instruments."""
+        if name != SIMULATOR and name not in VENUES:
+            places = self._config["venues"].get(name, {})
+            return Unified(
+                CcxtVenue(name, tuple(instruments), places.get("url"), places.get("rest_url")),
+                self._outbox,
+                count,
+                settle=self._settle,
+                connected=lambda: self._counters.add("connects"),
+            )
+        return Lines(
+            self._venue(name, instruments),
+            self._outbox,
+            count,
+            links=1 if self._is_played(name) else self._config["venues"][name]["links"],
+            settle=self._settle,
+            told=None if self._last is None else self._end_after_the_last,
+            connected=lambda: self._counters.add("connects"),
+        )
+
     def _venue(self, name: str, instruments: list[Instrument]) -> Venue:
         if name == SIMULATOR:
             return Simulator(instruments, self._place, lambda: self._outbox.position, self._last)
-        if name not in VENUES:
-            known = ", ".join((SIMULATOR, *VENUES))
-            raise FeedError(
-                f"venue of {instruments[0].symbol} was {name!r}, must be one of {known}"
-            )
         if self._capture is not None:
             return VENUES[name](
                 instruments,
@@ -123,7 +129,7 @@ class Feed:
     def _place(self) -> str:
         return f"{self._config['exchange']['host']}:{self._exchange.load('port')}"
 
-    def _resume(self, lines: Lines) -> None:
+    def _resume(self, lines: Lines | Unified) -> None:
         """Go on from what a predecessor has published."""
         if self._capture is not None:
             self._outbox.resume(self._publisher.position, self._publisher.told_there)
@@ -167,8 +173,9 @@ class Feed:
             self._words.store("beat", time.monotonic_ns())
 
     def _count(self) -> None:
+        counts = [lines.counts() for lines in self._lines]
         for name, before in self._counted.items():
-            now = sum(lines.counts()[name] for lines in self._lines)
+            now = sum(each[name] for each in counts)
             self._counters.add(name, now - before)
             self._counted[name] = now
 

@@ -96,7 +96,7 @@ def test_a_trade_is_told_once_whichever_line_has_it_first() -> None:
     other.trade(6)
     one.trade(6)
     assert desk.told() == [(TRADE, 5), (TRADE, 6)]
-    assert desk.arbiter.repeated == 2
+    assert desk.arbiter.counts()["repeated"] == 2
 
 
 def test_a_trade_that_one_line_missed_comes_from_the_other() -> None:
@@ -144,7 +144,7 @@ def test_another_line_takes_over_without_a_word_if_it_is_live() -> None:
     assert desk.told() == []
     other.quote("60000.07")
     assert desk.told() == [(QUOTE, 6_000_007)]
-    assert desk.arbiter.takeovers == 1
+    assert desk.arbiter.counts()["takeovers"] == 1
 
 
 def test_an_instrument_is_stale_only_if_no_line_is_live() -> None:

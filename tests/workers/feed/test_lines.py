@@ -206,7 +206,7 @@ def test_of_two_links_either_is_enough() -> None:
                     await feed.live()
                 assert not len(feed.of(MarketKind.STALE))
                 feed.check_whole()
-                assert feed.lines.arbiter.repeated > 0
+                assert feed.lines.arbiter.counts()["repeated"] > 0
                 feed.fault("reset")
                 await until(lambda: len(feed.of(MarketKind.STALE)) == COUNT)
                 await feed.live()

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -186,7 +187,16 @@ async def desk(
     venue: str, *, links: int = 1, rate: int = 1000, lifetime: float | None = None
 ) -> AsyncIterator[Desk]:
     """A feed that is live from its first snapshot on."""
-    made = Desk(venue, links, rate, lifetime)
+    async with started(Desk(venue, links, rate, lifetime)) as made:
+        yield made
+
+
+AnyDesk = TypeVar("AnyDesk", bound=Desk)
+
+
+@contextlib.asynccontextmanager
+async def started(made: AnyDesk) -> AsyncIterator[AnyDesk]:
+    """A desk whose feed is live."""
     running = await made.start()
     try:
         live = asyncio.create_task(made.live())

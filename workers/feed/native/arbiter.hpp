@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "decoder.hpp"
@@ -27,6 +29,13 @@ class Arbiter {
     ~Line() override { arbiter_.forget(this); }
 
     void tell(Market& record) override { arbiter_.take(*this, record); }
+
+    /// Refuses a record that no decoder has made.
+    void check(const Market& record) const {
+      if (record.header.instrument >= of_.size())
+        throw std::invalid_argument("instrument was " + std::to_string(record.header.instrument) +
+                                    ", must be below " + std::to_string(of_.size()));
+    }
 
    private:
     friend class Arbiter;
@@ -75,8 +84,16 @@ class Arbiter {
 
   bool is_stale(std::uint32_t instrument) const { return markets_.at(instrument).stale; }
   std::uint64_t last_trade(std::uint32_t instrument) const { return markets_.at(instrument).trades.last(); }
-  std::uint64_t repeated() const { return repeated_; }
-  std::uint64_t takeovers() const { return takeovers_; }
+  /// What was told, of all instruments, and what was not.
+  struct Counts {
+    std::uint64_t trades = 0;
+    std::uint64_t quotes = 0;
+    std::uint64_t stales = 0;
+    std::uint64_t resyncs = 0;
+    std::uint64_t repeated = 0;   // trades that another line had told
+    std::uint64_t takeovers = 0;  // of an instrument by another line
+  };
+  const Counts& counts() const { return counts_; }
 
  private:
   /// What was told of an instrument.
@@ -128,12 +145,13 @@ class Arbiter {
   void take_trade(Market& market, std::uint32_t instrument, bot4::Market& record) {
     const std::uint64_t last = market.trades.last();
     switch (market.trades.add(record.venue_sequence)) {
-      case TradeIds::Seen::kKnown: ++repeated_; return;
+      case TradeIds::Seen::kKnown: ++counts_.repeated; return;
       case TradeIds::Seen::kNewAfterGap:
         if (gaps_.size() < kMostGaps) gaps_.push_back({instrument, last + 1, record.venue_sequence - 1});
         break;
       case TradeIds::Seen::kNew: break;
     }
+    ++counts_.trades;
     out_.tell(record);
   }
 
@@ -143,7 +161,7 @@ class Arbiter {
       const Line::View& view = other->of_[instrument];
       if (other == market.leader || view.broken || !view.quoted) continue;
       market.leader = other;
-      ++takeovers_;
+      ++counts_.takeovers;
       bot4::Market quote = view.quote;
       if (comparable_ ? is_later(market, quote) : !same_prices(market.quote, quote))
         tell_quote(market, quote);
@@ -154,6 +172,7 @@ class Arbiter {
 
   void set_stale(Market& market, bot4::Market& record) {
     market.stale = true;
+    ++counts_.stales;
     out_.tell(record);
   }
 
@@ -165,11 +184,13 @@ class Arbiter {
     record.header.instrument = because_of.header.instrument;
     record.header.received_ns = because_of.header.received_ns;
     record.kind = MarketKind::kResync;
+    ++counts_.resyncs;
     out_.tell(record);
   }
 
   void tell_quote(Market& market, bot4::Market record) {
     market.quote = record;
+    ++counts_.quotes;
     out_.tell(record);
   }
 
@@ -195,8 +216,7 @@ class Arbiter {
   std::vector<Market> markets_;
   std::vector<Line*> lines_;
   std::vector<Gap> gaps_;
-  std::uint64_t repeated_ = 0;   // trades that another line had told
-  std::uint64_t takeovers_ = 0;  // of an instrument
+  Counts counts_;
 };
 
 }  // namespace bot4

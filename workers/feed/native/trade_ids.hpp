@@ -16,7 +16,8 @@ class TradeIds {
     if (id > last_) {
       const bool gap = last_ != 0 && id != last_ + 1;
       if (gap) {
-        if (missing_.size() == kMostGaps) missing_.pop_front();
+        // Trades that come late split a gap: there may be more by now.
+        while (missing_.size() >= kMostGaps) missing_.pop_front();
         missing_.push_back({last_ + 1, id - 1});
       }
       last_ = id;

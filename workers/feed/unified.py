@@ -1,0 +1,512 @@
+"""Any venue that ccxt.pro reads, in the place of `Lines`: slower, and the same to whoever listens.
+
+ccxt keeps neither of the feed's promises by itself: it waits minutes for a half-open connection,
+and knows nothing of what was missed. So each loss of one of its connections is taken for the loss
+of all, everything is stale at once, and a new ccxt object is made on the feed's own grid. The
+trades that a new connection brings first wait until those before them have been asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import importlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pipeline.instruments import Instrument
+from pipeline.markets import stream
+from pipeline.records import MARKET
+from pipeline.vocabulary import MarketKind
+from workers._native import Arbiter, Line, Outbox
+from workers.feed.decoding import StaleReason
+from workers.feed.lines import COUNTS
+from workers.feed.session import Timing
+from workers.feed.tape import Tape, Trade, steps, trade_of
+from workers.feed.venue import jittered
+
+_log = logging.getLogger("bot4.feed")
+
+TIMING = Timing(dial_every=2.5, attempt=5.0, silence=3.0, ping=1.0)
+"""Of a connection; an attempt takes longer than a native one, as ccxt may ask over REST first."""
+
+_UNANSWERED_S = 60.0  # of silence, where PINGs are not known to be answered
+_LOOK_S = 0.05
+_CLOSE_S = 1.0
+_REPLAYS = (0.0, 0.25, 0.5, 1.0)  # seconds before each attempt to have trades told again
+_PAGES = 10
+_PAGE = 1000  # trades
+_PAST_MS = 1000  # by which the venue's clock may be behind
+_LOG_EVERY_NS = 60_000_000_000
+_SHOWN = 200  # characters of what a venue said
+
+_T = TypeVar("_T")
+
+
+class LostError(Exception):
+    """A connection is lost; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class CcxtVenue:
+    """A venue as ccxt knows it.
+
+    Attributes:
+        name: As ccxt calls it.
+        instruments: Those that are traded there.
+        url: In the place of all its WebSockets; None: ccxt knows.
+        rest_url: The same of REST.
+        has_books: Its quotes hold only as long as the connection does.
+    """
+
+    name: str
+    instruments: tuple[Instrument, ...]
+    url: str | None = None
+    rest_url: str | None = None
+    has_books: bool = True
+
+
+class _Market:
+    """What is known of one instrument."""
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.symbol = ""  # ccxt's
+        self.tape: Tape | None = None  # None: not begun
+        self.held: list[Trade] | None = None  # until those before are told; None: told at once
+        self.raw: tuple[Any, ...] = ()  # best prices as ccxt gave them last
+        self.holds = False  # the quote that was told last
+        self.is_broken = False  # and that was said
+
+
+class Unified:
+    """Reads a venue through ccxt.pro; see `Lines`, whose members it has as far as the feed asks."""
+
+    def __init__(
+        self,
+        venue: CcxtVenue,
+        outbox: Outbox,
+        instruments: int,
+        *,
+        settle: Callable[[], None],
+        connected: Callable[[], None] = lambda: None,
+        timing: Timing = TIMING,
+    ) -> None:
+        """Prepare; `instruments` is how many there are in all, whatever their venue."""
+        self.venue = venue
+        self.arbiter = Arbiter(outbox, instruments, comparable=False)
+        self._line = Line(self.arbiter)
+        self._outbox = outbox
+        self._settle = settle
+        self._connected = connected
+        self._timing = timing
+        self._markets = [_Market(instrument) for instrument in venue.instruments]
+        self._record = np.zeros(1, MARKET)
+        self._counts = dict.fromkeys(COUNTS, 0)
+        self._frames = 0  # of earlier connections
+        self._exchange: Any = None  # ccxt's object of the connections that there are
+        self._known: tuple[Any, Any] | None = None  # its markets and currencies
+        self._limit: int | None = _PAGE
+        self._group: asyncio.TaskGroup
+        self._closing: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._cause = ""
+        self._shown_ns: dict[str, int] = {}
+
+    @property
+    def heard_ns(self) -> int:
+        """When something had come over each of the connections; 0 if there are none."""
+        if self._exchange is None:
+            return 0
+        return min(self._exchange.heard_ns.values(), default=0)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the quotes of all instruments hold."""
+        return all(market.holds for market in self._markets)
+
+    def counts(self) -> dict[str, int]:
+        """Return what there was so far: see `lines.COUNTS`."""
+        frames = self._frames + (0 if self._exchange is None else self._exchange.frames)
+        told = self.arbiter.counts()
+        own = {name: told.get(name, count) for name, count in self._counts.items()}
+        return {**own, "messages": frames}
+
+    def stop(self) -> None:
+        """End `run` in order; nothing is told any more."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Read until `stop`.
+
+        Raises:
+            Exception: what one of the callbacks raised.
+        """
+        # A second or so, during which the process has to beat.
+        await asyncio.to_thread(importlib.import_module, "ccxt.pro")
+        reading = asyncio.create_task(self._read())
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((reading, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+        finally:
+            for task in (reading, stopped):
+                task.cancel()
+            await asyncio.gather(reading, stopped, return_exceptions=True)
+            await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def _read(self) -> None:
+        """Connect, and again after each loss."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + jittered(self._timing.dial_every, self._timing.jitter)
+            try:
+                await self._connection()
+            except LostError as error:
+                if str(error) != self._cause:  # and not each attempt of a long outage
+                    self._cause = str(error)
+                    _log.warning(
+                        "%s: the venue's connection was lost: %s", self.venue.name, self._cause
+                    )
+            await asyncio.sleep(max(0.0, due - loop.time()))
+
+    async def _connection(self) -> None:
+        """Read until a connection is lost.
+
+        Raises:
+            LostError: which it is in the end.
+        """
+        exchange = stream.exchange(self.venue.name, self.venue.url, self.venue.rest_url)
+        self._exchange = exchange
+        try:
+            await self._find_markets(exchange)
+            async with asyncio.TaskGroup() as self._group:
+                self._group.create_task(self._watch(exchange))
+                for market in self._markets:
+                    if market.symbol:
+                        self._group.create_task(self._watch_trades(exchange, market))
+                        self._group.create_task(self._watch_quotes(exchange, market))
+        except BaseExceptionGroup as group:
+            lost, others = group.split(LostError)
+            # What our own side has raised comes first: it ends everything.
+            raise (others or lost or group).exceptions[0] from None
+        finally:
+            self._frames += exchange.frames
+            self._exchange = None
+            closing = asyncio.create_task(_close(exchange))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def _find_markets(self, exchange: Any) -> None:
+        """Have ccxt know the venue's markets, and say which instruments are none of them."""
+        if self._known is None:
+            await self._asked(exchange.load_markets())
+            self._known = exchange.markets, exchange.currencies
+        else:
+            exchange.set_markets(*self._known)
+        begun_ms = time.time_ns() // 1_000_000
+        for market in self._markets:
+            name = market.instrument.symbol
+            found = [exchange.markets[name]] if name in exchange.markets else []
+            found += exchange.markets_by_id.get(name, ())
+            spot = [each for each in found if each.get("spot")] or found
+            if not spot:
+                self._warn(
+                    f"{name} is not traded",
+                    f"bot4 instruments --venue {self.venue.name} lists what is",
+                )
+                continue
+            market.symbol = spot[0]["symbol"]
+            last = self.arbiter.last_trade(market.instrument.index)
+            if market.tape is None:
+                market.tape = Tape(last, begun_ms)
+            market.held = [] if last and exchange.has["fetchTrades"] else None
+
+    async def _asked(self, answer: Awaitable[_T]) -> _T:
+        """Wait for ccxt; whatever it raises is a loss, which is told at once."""
+        try:
+            return await answer
+        except Exception as error:
+            self._lose(StaleReason.DISCONNECTED)
+            raise LostError(_said(error)) from error
+
+    def _lose(self, reason: StaleReason) -> None:
+        """Take back what was said of all instruments."""
+        for market in self._markets:
+            market.held, market.raw = None, ()
+            self._break(market, reason, time.monotonic_ns())
+
+    def _break(self, market: _Market, reason: StaleReason, now: int) -> None:
+        if market.holds:
+            market.holds, market.is_broken = False, True
+            self._tell(market, MarketKind.STALE, now, venue_sequence=reason)
+
+    # --- The connections ---
+
+    async def _watch(self, exchange: Any) -> None:
+        """Ask each connection whether it is there, and give all up when one is not."""
+        timing = self._timing
+        begun: dict[str, float] = {}
+        asked: dict[str, float] = {}
+        was_connected = False
+        started = time.monotonic()
+        while True:
+            now = time.monotonic()
+            if exchange.cause:
+                raise self._lost(StaleReason.DISCONNECTED, exchange.cause)
+            if not exchange.clients and now - started > timing.attempt:
+                raise self._lost(StaleReason.SILENCE, "there was no connection in time")
+            for url, client in tuple((exchange.clients or {}).items()):
+                first = begun.setdefault(url, now)
+                if not client.isConnected:
+                    if now - first > timing.attempt:
+                        raise self._lost(StaleReason.SILENCE, f"{url} did not answer in time")
+                    continue
+                if not was_connected:
+                    was_connected = True
+                    self._connected()
+                heard = exchange.heard_ns.setdefault(url, time.monotonic_ns())
+                silence = timing.silence if client.lastPong else _UNANSWERED_S
+                if silence is not None and now - heard / 1e9 > silence:
+                    raise self._lost(StaleReason.SILENCE, f"{url} was silent")
+                if timing.ping is not None and now - asked.get(url, 0.0) >= timing.ping:
+                    asked[url] = now
+                    if not client.closed():
+                        await self._asked(client.connection.ping())
+            for market in self._markets:  # what came between two looks of ccxt's
+                self._look(exchange, market)
+            self._cause = "" if self.is_live else self._cause
+            await asyncio.sleep(_LOOK_S)
+
+    def _lost(self, reason: StaleReason, cause: str) -> LostError:
+        self._lose(reason)
+        return LostError(cause)
+
+    # --- Quotes ---
+
+    async def _watch_quotes(self, exchange: Any, market: _Market) -> None:
+        """Tell the best prices, by the quickest of the ways that the venue has."""
+        symbol = market.symbol
+        if exchange.has.get("watchBidsAsks"):
+            watch = functools.partial(exchange.watch_bids_asks, [symbol])
+        elif exchange.has.get("watchOrderBook"):
+            watch = functools.partial(exchange.watch_order_book, symbol)
+        elif exchange.has.get("watchTicker"):
+            watch = functools.partial(exchange.watch_ticker, symbol)
+        else:
+            self._warn("no quotes", "ccxt.pro has no best prices of this venue")
+            return
+        while True:
+            told = await self._asked(watch())
+            # ccxt returns the first of several; the last one is what it keeps.
+            if not self._look(exchange, market):
+                self._quote(exchange, market, told.get(symbol, told))
+
+    def _look(self, exchange: Any, market: _Market) -> bool:
+        """Tell what ccxt has kept of a market. False if that is nothing."""
+        if exchange.has.get("watchBidsAsks"):
+            kept = exchange.bidsasks
+        elif exchange.has.get("watchOrderBook"):
+            kept = exchange.orderbooks
+        else:
+            kept = exchange.tickers
+        if not market.symbol or (found := (kept or {}).get(market.symbol)) is None:
+            return False
+        self._quote(exchange, market, found)
+        return True
+
+    def _quote(self, exchange: Any, market: _Market, told: Any) -> None:
+        """Tell best prices if they have changed."""
+        instrument = market.instrument
+        try:
+            if "bids" in told:
+                sides = (side[0][:2] if side else (0, 0) for side in (told["bids"], told["asks"]))
+                raw = tuple(value for side in sides for value in side)
+            else:
+                raw = tuple(told[name] for name in ("bid", "bidVolume", "ask", "askVolume"))
+            if raw == market.raw:
+                return
+            market.raw = raw
+            units = 2 * (instrument.tick_e8, instrument.lot_e8)
+            bid, bid_quantity, ask, ask_quantity = (
+                steps(value or 0, unit) for value, unit in zip(raw, units, strict=True)
+            )
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            self._refuse("a quote could not be read", error)
+            return
+        if not (bid or ask):  # it was not told yet
+            return
+        now = max(exchange.heard_ns.values(), default=time.monotonic_ns())
+        if bid and ask and bid >= ask:
+            self._counts["crossed"] += 1
+            self._break(market, StaleReason.CROSSED, now)
+            return
+        if market.is_broken:
+            market.is_broken = False
+            self._tell(market, MarketKind.RESYNC, now)
+        market.holds = True
+        self._tell(
+            market,
+            MarketKind.QUOTE,
+            now,
+            venue_ns=int(told.get("timestamp") or 0) * 1_000_000,
+            bid=bid,
+            bid_quantity=bid_quantity,
+            ask=ask,
+            ask_quantity=ask_quantity,
+        )
+
+    # --- Trades ---
+
+    async def _watch_trades(self, exchange: Any, market: _Market) -> None:
+        """Tell the trades; the first ones after what was missed."""
+        if not exchange.has.get("watchTrades"):
+            self._warn("no trades", "ccxt.pro has none of this venue")
+            return
+        begun_ms = time.time_ns() // 1_000_000
+        is_first = True
+        while True:
+            told = await self._asked(exchange.watch_trades(market.symbol))
+            now = max(exchange.heard_ns.values(), default=time.monotonic_ns())
+            trades = self._trades_of(market, told)
+            assert market.tape is not None
+            if is_first and not market.tape.last:
+                # Some venues begin with the past.
+                trades = [trade for trade in trades if trade.ms >= begun_ms - _PAST_MS]
+            is_first = is_first and not told
+            if market.held is None:
+                self._tell_trades(market, trades, now)
+                continue
+            begins = not market.held
+            market.held += trades
+            if begins and market.held:
+                self._group.create_task(self._replay(exchange, market, now))
+
+    async def _replay(self, exchange: Any, market: _Market, now: int) -> None:
+        """Have the trades told again that were missed, then go on with those that were held."""
+        assert market.tape is not None
+        assert market.held is not None
+        missed = None
+        for pause in _REPLAYS:
+            await asyncio.sleep(pause)
+            try:
+                missed = await self._missed(exchange, market)
+            except Exception as error:  # ccxt's, whatever they are: the trades that came count
+                self._warn("a request for trades failed", _said(error))
+            if missed is not None:
+                break
+        else:
+            self._counts["gaps"] += 1
+            self._warn("trades that were missed are not to be had", market.symbol)
+        held, market.held = market.held or [], None
+        self._tell_trades(market, [*(missed or ()), *held], now)
+
+    async def _missed(self, exchange: Any, market: _Market) -> list[Trade] | None:
+        """Return the trades before those that are held; None if the venue does not say."""
+        tape, held = market.tape, market.held
+        assert tape is not None
+        assert held is not None
+        found = await self._fetch(exchange, market, None)
+        since = tape.since_ms
+        for _ in range(_PAGES):
+            if tape.reaches(found) or since is None:
+                break
+            page = await self._fetch(exchange, market, since)
+            known = {trade.name for trade in found}
+            fresh = [trade for trade in page if trade.name not in known]
+            if not fresh:
+                break
+            found = [*fresh, *found]
+            latest = max(trade.ms for trade in page)
+            if latest == since:
+                break
+            since = latest
+        missed = tape.missed(found, held)
+        if missed is not None and found and not tape.reaches(found):
+            self._counts["gaps"] += 1
+            self._warn("more trades were missed than are to be had", market.symbol)
+        return missed
+
+    async def _fetch(self, exchange: Any, market: _Market, since: int | None) -> list[Trade]:
+        try:
+            told = await exchange.fetch_trades(market.symbol, since, self._limit)
+        except importlib.import_module("ccxt").BadRequest:
+            if self._limit is None:
+                raise
+            self._limit = None  # so many are not to be had of this venue at once
+            told = await exchange.fetch_trades(market.symbol, since, None)
+        return self._trades_of(market, told)
+
+    def _trades_of(self, market: _Market, told: Sequence[Any]) -> list[Trade]:
+        trades = []
+        for each in told:
+            try:
+                trades.append(trade_of(each, market.instrument))
+            except (ValueError, KeyError, TypeError) as error:
+                self._refuse("a trade could not be read", error)
+        return trades
+
+    def _tell_trades(self, market: _Market, trades: Sequence[Trade], now: int) -> None:
+        assert market.tape is not None
+        for number, trade in market.tape.tell(trades):
+            self._tell(
+                market,
+                MarketKind.TRADE,
+                now,
+                venue_ns=trade.ms * 1_000_000,
+                price=trade.price,
+                quantity=trade.quantity,
+                aggressor=trade.aggressor,
+                venue_sequence=number,
+            )
+
+    # --- Telling ---
+
+    def _tell(self, market: _Market, kind: MarketKind, received_ns: int, **values: int) -> None:
+        if self._stop.is_set():
+            return
+        record = self._record
+        record[0] = np.zeros((), MARKET)
+        record["instrument"] = market.instrument.index
+        record["kind"] = kind
+        record["received_ns"] = received_ns
+        for name, value in values.items():
+            record[name] = value
+        self._line.tell(record)
+        if self._outbox.kept:
+            self._settle()
+
+    def _refuse(self, what: str, error: Exception) -> None:
+        self._counts["malformed"] += 1
+        self._warn(what, _said(error))
+
+    def _warn(self, what: str, detail: str) -> None:
+        """Say that something is wrong, of each kind at most once a minute."""
+        now = time.monotonic_ns()
+        if now - self._shown_ns.get(what, -_LOG_EVERY_NS) >= _LOG_EVERY_NS:
+            self._shown_ns[what] = now
+            _log.warning("%s: %s: %s", self.venue.name, what, detail)
+
+
+async def _close(exchange: Any) -> None:
+    """Close ccxt's connections; those that do not answer, at once."""
+    with contextlib.suppress(Exception):  # it is of no interest any more
+        async with asyncio.timeout(_CLOSE_S):
+            await exchange.close()
+    with contextlib.suppress(Exception):
+        if exchange.session is not None:
+            await exchange.session.close()
+        await exchange.close_connector()
+    exchange.session = exchange.tcp_connector = None
+
+
+def _said(error: Exception) -> str:
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    return f"{type(error).__name__}: {text[:_SHOWN]}"
