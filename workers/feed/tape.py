@@ -137,17 +137,19 @@ class Tape:
             ms, place = self.last >> _PLACES, self.last & ((1 << _PLACES) - 1)
             same = [trade for trade in ordered if trade.ms == ms]
             return same[place + 1 :] + [trade for trade in ordered if trade.ms > ms]
+        if self._is_numbered(ordered):
+            return [each for each in ordered if _is_number(each) and int(each.name) > self.last]
         found = []
-        seen: Counter[str] = Counter()
+        seen: Counter[str] = Counter()  # without ids, some may look alike
         for trade in ordered:
             seen[trade.name] += 1
-            if not self._is_old(trade) and seen[trade.name] > self._known[trade.name]:
+            if trade.ms >= self._ms and seen[trade.name] > self._known[trade.name]:
                 found.append(trade)
         return found
 
     def _is_old(self, trade: Trade) -> bool:
         if self._is_numbered((trade,)):
-            return int(trade.name) <= self.last
+            return _is_number(trade) and int(trade.name) <= self.last
         if self._known:
             return self._known[trade.name] > 0 or trade.ms < self._ms
         return trade.ms <= self.last >> _PLACES

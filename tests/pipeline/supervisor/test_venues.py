@@ -102,14 +102,42 @@ def test_one_venue_may_be_chosen_over_two_links(
     assert [part for part in figures["breakers"] if part.startswith("feed.")] == ["feed.kraken"]
 
 
+def test_any_other_venue_is_traded_through_ccxt(
+    name: str, tmp_path: Path, addresses: dict[str, dict[str, str]]
+) -> None:
+    # It speaks Binance's protocol, and ccxt adds the paths.
+    place = addresses["binance"]
+    text = INSTRUMENT.format(symbol="BTC/USDT", venue="binanceus")
+    text += f'[venues.binanceus]\nurl = "{place["websocket"]}"\nrest_url = "{place["rest"]}"\n'
+    (tmp_path / "config.toml").write_text(text)
+    with Started(name, tmp_path, "--venue", "binanceus", "--paper") as run:
+        until(lambda: run.published("orders") >= 3, "3 orders")
+        shown = bot4("status", *run.flags, "--json", cwd=tmp_path)
+        assert json.loads(shown.stdout)["feed"]["trades"] > 0
+        run.replaced("feed", run.strike("feed"))
+        orders = run.published("orders")
+        until(lambda: run.published("orders") > orders, "another order")
+        figures, errors = run.stop()
+    assert "venue binanceus is read through ccxt: slower than binance, kraken, coinbase" in errors
+    assert figures["exit_reason"] == "signal"
+    assert figures["stages"]["feed"]["restarts"] == 1
+    feed = figures["feed"]
+    # What the first one had counted since its last beat went with it.
+    told = feed["trades"] + feed["quotes"] + feed["stales"] + feed["resyncs"]
+    assert 0 < told <= figures["stages"]["feed"]["records_out"]
+    assert feed["connects"] == 2
+    assert feed["malformed"] == feed["gaps"] == 0
+
+
 def test_what_cannot_be_run_on_a_venue_is_refused(name: str, tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text(INSTRUMENT.format(symbol="XBTUSD", venue="bitmex"))
+    (tmp_path / "config.toml").write_text(INSTRUMENT.format(symbol="XBTUSD", venue="bibit"))
     flags = ("run", "--name", name, "--set", f"state_dir={tmp_path}")
     done = bot4(*flags, cwd=tmp_path)
     assert done.returncode == 78
-    assert "venue of XBTUSD was 'bitmex', must be one of sim, binance, kraken, coinbase" in (
+    assert "venue of XBTUSD was 'bibit', must be sim, binance, kraken, coinbase or one that" in (
         done.stderr
     )
+    assert "did you mean bybit" in done.stderr
     (tmp_path / "config.toml").write_text(INSTRUMENT.format(symbol="BTCUSDT", venue="binance"))
     done = bot4(*flags, "--events", "5", cwd=tmp_path)
     assert done.returncode == 78
