@@ -439,3 +439,23 @@ def test_windows_line_ends_do_not_move_the_lines() -> None:
     Path("c.toml").write_bytes(b"\r\n[risk]\r\nstale_ms = 0\r\n")
     with pytest.raises(ConfigError, match=r"^c\.toml:3: risk\.stale_ms was 0"):
         load(Path("c.toml"), environ=HOME)
+
+
+def test_other_venues_are_those_of_ccxt_and_have_addresses_only() -> None:
+    loaded = read('[venues.bybit]\nurl = "ws://127.0.0.1:1"\n')
+    assert loaded.config.resolved()["venues"]["bybit"]["url"] == "ws://127.0.0.1:1"
+    assert str(loaded.values()["venues.bybit.url"][1]) == "c.toml:2"
+    assert loaded.config.resolved()["venues"]["binance"]["links"] == 1
+    flagged = read(flags={"venues.bybit.rest_url": "http://[::1]:5"})
+    assert flagged.config.resolved()["venues"]["bybit"]["rest_url"] == "http://[::1]:5"
+    [unknown] = refused('[venues.bibit]\nurl = "ws://h"\n')
+    assert unknown.startswith("c.toml:1: venues.bibit was 'bibit', must be binance, kraken, ")
+    assert "did you mean bybit" in unknown
+    assert refused("[venues.bybit]\nlink = 2\n") == [
+        "c.toml:2: unknown key venues.bybit.link; the keys there are url, rest_url"
+    ]
+    [wrong] = refused('[venues.bybit]\nurl = "http://h"\n')
+    assert (
+        wrong
+        == "c.toml:2: venues.bybit.url was 'http://h', must be an address wss://host or ws://host"
+    )

@@ -116,7 +116,7 @@ class Unified:
         self._group: asyncio.TaskGroup
         self._closing: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
-        self._cause = ""
+        self._is_lost = False  # and that was said
         self._shown_ns: dict[str, int] = {}
 
     @property
@@ -128,8 +128,9 @@ class Unified:
 
     @property
     def is_live(self) -> bool:
-        """Whether the quotes of all instruments hold."""
-        return all(market.holds for market in self._markets)
+        """Whether the quotes of all instruments that the venue has hold."""
+        traded = [market for market in self._markets if market.symbol]
+        return bool(traded) and all(market.holds for market in traded)
 
     def counts(self) -> dict[str, int]:
         """Return what there was so far: see `lines.COUNTS`."""
@@ -170,11 +171,11 @@ class Unified:
             try:
                 await self._connection()
             except LostError as error:
-                if str(error) != self._cause:  # and not each attempt of a long outage
-                    self._cause = str(error)
-                    _log.warning(
-                        "%s: the venue's connection was lost: %s", self.venue.name, self._cause
-                    )
+                if not self._is_lost:  # and not each attempt of a long outage
+                    self._is_lost = True
+                    _log.warning("%s: the venue's connection was lost: %s", self.venue.name, error)
+                else:
+                    self._warn("the venue's connection is not to be had", str(error))
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def _connection(self) -> None:
@@ -282,7 +283,7 @@ class Unified:
                         await self._asked(client.connection.ping())
             for market in self._markets:  # what came between two looks of ccxt's
                 self._look(exchange, market)
-            self._cause = "" if self.is_live else self._cause
+            self._is_lost = self._is_lost and not self.is_live
             await asyncio.sleep(_LOOK_S)
 
     def _lost(self, reason: StaleReason, cause: str) -> LostError:

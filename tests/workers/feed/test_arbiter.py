@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+import pytest
 
-from pipeline.records import MARKET
+from pipeline.records import MARKET, Array
 from pipeline.vocabulary import MarketKind
 from tests.workers.feed.venues import instruments_of
 from workers._native import Arbiter, Decoder, Line, Recorder
@@ -196,3 +197,56 @@ def test_a_successor_goes_on_from_what_was_told() -> None:
     line.quote("60000.00", 1)
     assert desk.told() == [(TRADE, 8), (RESYNC, 0), (QUOTE, 6_000_000)]
     assert desk.arbiter.last_trade(0) == 8
+
+
+def record(kind: MarketKind, instrument: int = 0, **values: int) -> Array:
+    made = np.zeros(1, MARKET)
+    made["kind"], made["instrument"] = kind, instrument
+    for name, value in values.items():
+        made[name] = value
+    return made
+
+
+def test_a_line_without_a_decoder_is_told_by_its_records() -> None:
+    out = Recorder()
+    arbiter = Arbiter(out, 2, comparable=False)
+    line = Line(arbiter)
+    for told in (
+        record(TRADE, venue_sequence=7),
+        record(TRADE, venue_sequence=7),
+        record(QUOTE, 1, bid=3, ask=4),
+        record(STALE, 1, venue_sequence=StaleReason.SILENCE),
+        record(RESYNC, 1),
+        record(QUOTE, 1, bid=5, ask=6),
+    ):
+        line.tell(told)
+    kinds = np.frombuffer(out.take(), MARKET)["kind"].tolist()
+    assert kinds == [TRADE, QUOTE, STALE, RESYNC, QUOTE]
+    assert arbiter.counts() == {
+        "trades": 1, "quotes": 2, "stales": 1, "resyncs": 1, "repeated": 1, "takeovers": 0,
+    }  # fmt: skip
+
+
+def test_a_record_that_is_none_is_refused() -> None:
+    line = Line(Arbiter(Recorder(), 2, comparable=False))
+    with pytest.raises(ValueError, match="instrument was 2, must be below 2"):
+        line.tell(record(TRADE, 2))
+    with pytest.raises(ValueError, match="a market record was 3 bytes"):
+        line.tell(np.zeros(3, np.uint8))
+
+
+def test_the_oldest_gaps_are_forgotten_however_many_there_are() -> None:
+    arbiter = Arbiter(Recorder(), 1, comparable=False)
+    line = Line(arbiter)
+    for trade_id in (1, 1001):
+        line.tell(record(TRADE, venue_sequence=trade_id))
+    for trade_id in range(2, 1000, 2):  # each splits the one gap
+        line.tell(record(TRADE, venue_sequence=trade_id))
+    line.tell(record(TRADE, venue_sequence=2001))
+    before = arbiter.counts()
+    line.tell(record(TRADE, venue_sequence=3))  # in a gap that is forgotten
+    line.tell(record(TRADE, venue_sequence=999))
+    line.tell(record(TRADE, venue_sequence=2000))
+    after = arbiter.counts()
+    assert after["repeated"] == before["repeated"] + 1
+    assert after["trades"] == before["trades"] + 2

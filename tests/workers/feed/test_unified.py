@@ -122,3 +122,115 @@ def test_what_a_lost_venue_has_said_is_stale_and_what_was_missed_is_told(
             assert feed.connects >= 2
 
     run(test())
+
+
+def test_without_rest_what_was_missed_is_a_gap_and_trades_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        async with started(CcxtDesk(rate=100)) as feed:
+            await feed.traded()
+            feed.lines.venue = replace(feed.lines.venue, rest_url="http://127.0.0.1:1")
+            feed.fault_for("restart", 0.3)
+            await until(lambda: len(feed.of(MarketKind.RESYNC)) == COUNT)
+            await feed.traded()
+            feed.check_whole(complete=False)
+            assert feed.lines.counts()["gaps"] == COUNT
+            assert feed.lines.counts()["trades"] == len(feed.of(MarketKind.TRADE))
+
+    run(test())
+    assert any("trades that were missed are not to be had" in text for text in caplog.messages)
+
+
+def test_what_is_no_multiple_of_the_tick_is_counted_and_shown_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        desk = CcxtDesk()
+        # Ten times the steps that the market has.
+        desk.instruments[1] = replace(desk.instruments[1], tick_e8=10 * desk.instruments[1].tick_e8)
+        running = await desk.start()
+        await until(lambda: desk.lines.counts()["malformed"] > 20)
+        await until(lambda: len(desk.of(MarketKind.TRADE, 0)) > 5)
+        desk.lines.stop()
+        await running
+        await desk.server.close()
+
+    run(test())
+    assert sum("a trade could not be read" in text for text in caplog.messages) == 1
+    assert sum("a quote could not be read" in text for text in caplog.messages) <= 1
+
+
+def test_an_instrument_that_the_venue_does_not_have_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        desk = CcxtDesk()
+        desk.instruments[1] = replace(desk.instruments[1], symbol="XYZ/USDT")
+        # By the venue's own name, too.
+        desk.instruments[0] = replace(desk.instruments[0], symbol="BTCUSDT")
+        running = await desk.start()
+        await until(lambda: len(desk.of(MarketKind.TRADE, 0)) > 5)
+        desk.lines.stop()
+        await running
+        await desk.server.close()
+
+    run(test())
+    assert any("XYZ/USDT is not traded" in text for text in caplog.messages)
+
+
+def test_a_successor_tells_what_was_missed_since_the_last_trade() -> None:
+    async def test() -> None:
+        desk = CcxtDesk(rate=100)
+        running = await desk.start()
+        await until(lambda: all(len(desk.of(MarketKind.TRADE, i)) > 3 for i in range(COUNT)))
+        desk.lines.stop()
+        await running
+        last = [desk.lines.arbiter.last_trade(index) for index in range(COUNT)]
+        # Another process, in which nothing is known but that.
+        running = await desk.start()
+        for index in range(COUNT):
+            desk.lines.arbiter.resume(index, last[index], stale=True)
+        await desk.live()
+        await desk.traded()
+        assert desk.missing() == 0
+        assert len(desk.of(MarketKind.RESYNC)) == COUNT
+        desk.lines.stop()
+        await running
+        await desk.server.close()
+
+    run(test())
+
+
+def test_a_venue_that_is_not_there_is_dialled_until_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        desk = CcxtDesk()
+        desk.port = await desk.server.start()
+        await desk.server.close()
+        running = await desk.start()
+        await until(lambda: any("connection was lost" in text for text in caplog.messages))
+        desk.lines.stop()
+        await running
+
+    run(test())
+
+
+def test_what_the_feed_raises_itself_ends_it() -> None:
+    class FullError(Exception):
+        pass
+
+    def refuse() -> None:
+        raise FullError
+
+    async def test() -> None:
+        desk = CcxtDesk()
+        running = await desk.start()
+        desk.out.kept = 1
+        desk.lines._settle = refuse
+        with pytest.raises(FullError):
+            await running
+        await desk.server.close()
+
+    run(test())
