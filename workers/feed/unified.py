@@ -116,6 +116,7 @@ class Unified:
         self._group: asyncio.TaskGroup
         self._closing: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
+        self._is_open = False  # what ccxt says of quotes counts
         self._is_lost = False  # and that was said
         self._shown_ns: dict[str, int] = {}
 
@@ -188,6 +189,7 @@ class Unified:
         self._exchange = exchange
         try:
             await self._find_markets(exchange)
+            self._is_open = True
             async with asyncio.TaskGroup() as self._group:
                 self._group.create_task(self._watch(exchange))
                 for market in self._markets:
@@ -240,8 +242,9 @@ class Unified:
 
     def _lose(self, reason: StaleReason) -> None:
         """Take back what was said of all instruments."""
+        self._is_open = False
         for market in self._markets:
-            market.held, market.raw = None, ()
+            market.raw = ()
             self._break(market, reason, time.monotonic_ns())
 
     def _break(self, market: _Market, reason: StaleReason, now: int) -> None:
@@ -332,7 +335,7 @@ class Unified:
                 raw = tuple(value for side in sides for value in side)
             else:
                 raw = tuple(told[name] for name in ("bid", "bidVolume", "ask", "askVolume"))
-            if raw == market.raw:
+            if raw == market.raw or not self._is_open:
                 return
             market.raw = raw
             units = 2 * (instrument.tick_e8, instrument.lot_e8)
