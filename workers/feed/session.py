@@ -27,6 +27,7 @@ from picows import (
 # that fills it, to as much as the kernel holds: some 10 MB unless told otherwise.
 _RECEIVE_BYTES = 1 << 19
 
+_TEXT = WSMsgType.TEXT
 _FAREWELL = 1.0  # seconds for what is still to be sent
 
 # Causes are reported, not logged.
@@ -111,10 +112,12 @@ class Session:
         self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
         self._clock = clock_ns
         self._stop = asyncio.Event()
+        self.is_stopped = False
         self._link: _Link | None = None
 
     def stop(self) -> None:
         """End `run` in order; no message is handed over any more."""
+        self.is_stopped = True
         self._stop.set()
 
     @property
@@ -131,7 +134,7 @@ class Session:
         """Give the connection up, if there is one, and make another."""
         if self._link is not None:
             self._link.cause = cause
-            self._link.over.set()
+            self._link.end()
 
     async def run(self) -> None:
         """Connect, and again whenever the connection is lost, until `stop`.
@@ -214,10 +217,14 @@ class _Link(WSListener):
 
     def __init__(self, session: Session) -> None:
         self.over = asyncio.Event()
+        self.is_over = False  # the same, for each message to look at
         self.cause = "the venue closed the connection"
         self.error: Exception | None = None
         self.heard_ns = 0
         self._session = session
+        self._counts = session.counts
+        self._clock = session._clock
+        self._on_message = session._on_message
         self._transport: WSTransport | None = None
         self._parts: list[bytes] = []
 
@@ -225,19 +232,33 @@ class _Link(WSListener):
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        # Of each message: no name is looked up twice, and nothing called that need not be.
         session = self._session
-        now = session._clock()
+        now = self._clock()
         self.heard_ns = session.heard_ns = now
-        kind = frame.msg_type
-        if self.over.is_set() or session._stop.is_set():
+        if self.is_over or session.is_stopped:
             return
-        if kind == WSMsgType.TEXT and frame.fin:
-            self._hand_over(frame.get_payload_as_memoryview(), now)
-        elif kind in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
+        if frame.msg_type == _TEXT and frame.fin:
+            message = frame.get_payload_as_memoryview()
+        elif (whole := self._whole(transport, frame)) is not None:
+            message = whole
+        else:
+            return
+        self._counts.messages += 1
+        try:
+            self._on_message(message, now)
+        except Exception as error:
+            self.error = error
+            self.end()
+
+    def _whole(self, transport: WSTransport, frame: WSFrame) -> memoryview | None:
+        """See to a frame that is not a message; return one of which this is the last part."""
+        kind = frame.msg_type
+        if kind in (_TEXT, WSMsgType.CONTINUATION):
             self._parts.append(frame.get_payload_as_bytes())
             if frame.fin:
                 message, self._parts = b"".join(self._parts), []
-                self._hand_over(memoryview(message), now)
+                return memoryview(message)
         elif kind == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         elif kind == WSMsgType.CLOSE:
@@ -248,8 +269,14 @@ class _Link(WSListener):
                 session.stop()
             transport.send_close(WSCloseCode.OK)
             transport.disconnect()
+        return None
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Hand nothing over any more, and have the connection closed."""
+        self.is_over = True
         self.over.set()
 
     def pause_writing(self) -> None:
@@ -260,7 +287,7 @@ class _Link(WSListener):
 
     def send(self, text: str) -> None:
         """Send a message, unless the connection is about to end."""
-        if self._transport is not None and not self.over.is_set():
+        if self._transport is not None and not self.is_over:
             self._transport.send(WSMsgType.TEXT, text.encode())
 
     def ping(self, text: str | None) -> None:
@@ -286,14 +313,6 @@ class _Link(WSListener):
                 await transport.wait_disconnected()
         except WSError as error:
             self.cause = f"the venue broke the protocol: {error}"
-
-    def _hand_over(self, message: memoryview, now: int) -> None:
-        self._session.counts.messages += 1
-        try:
-            self._session._on_message(message, now)
-        except Exception as error:
-            self.error = error
-            self.over.set()
 
 
 class _Dial:
