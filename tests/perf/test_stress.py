@@ -112,8 +112,17 @@ def test_a_ring_that_stays_full_is_named() -> None:
     assert problem.startswith("ring market had all of its 8 records waiting")
 
 
+def run_long_enough(run: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+    """Run again for longer if a busy machine took most of the time to start."""
+    for longer in (1, 2, 4):
+        found = run(longer)
+        if not any("run for" in problem for problem in found["problems"]):
+            break
+    return found
+
+
 def test_a_short_run_is_sampled_and_its_books_agree() -> None:
-    found = stress.run(8.0, 2000)  # long enough for a start on a busy machine
+    found = run_long_enough(lambda longer: stress.run(8.0 * longer, 2000))
     assert found["problems"] == []
     assert len(found["samples"]) >= 3
     assert found["summary"]["orders"] > 0
@@ -199,7 +208,7 @@ def test_a_script_has_all_kinds_and_is_quiet_at_the_end(seconds: float, tmp_path
 
 def test_a_short_run_of_the_venues_survives_faults() -> None:
     kinds = (faults.Kind("sequence-gap=0.02", 1.0), faults.Kind("reset"))
-    found = venues.run(14.0, 6.0, kinds)
+    found = run_long_enough(lambda longer: venues.run(14.0 * longer, 6.0 * longer, kinds))
     assert found["problems"] == []
     assert found["faults"]["reset"] > 0
     assert found["recoveries"] >= 3
