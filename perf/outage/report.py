@@ -25,8 +25,9 @@ Recovery: from the end of the outage, when the venue can be reached again, to th
 of the last of the instruments. A book is valid whose best prices are the market's of after the
 outage and, of {BOT4}, that is not stale: its first quote behind RESYNC, by its publication stamp.
 > limit: that rank was not reached in time; a client that did not recover is started anew.
-lost: trades not told {SETTLE_S:g} s after recovery, though the venue could still tell them at recovery
-(the last {REPLAYED:,} of an instrument). duplicated: told again. Each is compared with the market's.
+lost: trades not told {SETTLE_S:g} s after recovery, though the venue could still tell them at
+recovery (the last {REPLAYED:,} of an instrument). duplicated: told again. Each trade is compared
+with the market's.
 {BOT4}: the feed's lines, decoder, books, arbiter, outbox and rings.
 {CCXT}: its defaults; watch_order_book and watch_trades in loops that go on after a NetworkError."""
 

@@ -6,6 +6,7 @@ import enum
 import random
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -13,6 +14,8 @@ from typing import NamedTuple, TypeAlias
 from pipeline.instruments import Instrument
 from workers._native import Decoder
 from workers.feed.session import Timing
+
+_SLACK = 0.05
 
 
 class FeedError(ValueError):
@@ -22,27 +25,25 @@ class FeedError(ValueError):
 class Allowance:
     """Keeps within a venue's limit: at most `most` of something in any `seconds`.
 
-    Half of it may be used at once, and comes back evenly in the time of which the limit speaks: so
-    however they fall, no more than `most` lie within it.
+    All of it may be used at once. What was used comes back a little later than the limit says: the
+    way to the venue does not always take the same time.
     """
 
     def __init__(
         self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._burst = max(1.0, most / 2)
-        self._a_second = max(most - self._burst, self._burst / 2) / seconds
-        self._left = self._burst
+        self._used = deque[float](maxlen=max(1, most))
+        self._seconds = seconds * (1 + _SLACK)
         self._clock = clock
-        self._then = clock()
 
     def wait(self) -> float:
         """Return in how many seconds the next one may be; if that is 0, count it."""
         now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._then) * self._a_second)
-        self._then = now
-        if self._left < 1:
-            return (1 - self._left) / self._a_second
-        self._left -= 1
+        if len(self._used) == self._used.maxlen:
+            left = self._used[0] + self._seconds - now
+            if left > 0:
+                return left
+        self._used.append(now)
         return 0.0
 
 

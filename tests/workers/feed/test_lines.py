@@ -204,6 +204,9 @@ def test_of_two_links_either_is_enough() -> None:
                     await until(lambda: connection.session.counts.disconnects > lost)  # noqa: B023
                     await feed.quoted()
                     await feed.live()
+                await until(
+                    lambda: all(len(feed.of(MarketKind.TRADE, i)) > 3 for i in range(COUNT))
+                )
                 assert not len(feed.of(MarketKind.STALE))
                 feed.check_whole()
                 assert feed.lines.arbiter.counts()["repeated"] > 0
