@@ -24,11 +24,14 @@ kinds of them have pairs of processes of their own, which run at the same time.
 Recovery: from the end of the outage, when the venue can be reached again, to the first valid book
 of the last of the instruments. A book is valid whose best prices are the market's of after the
 outage and, of {BOT4}, that is not stale: its first quote behind RESYNC, by its publication stamp.
-> limit: that rank was not reached in time; a client that did not recover is started anew.
+> limit: that rank was not reached in time. A client that did not recover is started anew; what it
+missed until then is not counted as lost.
 lost: trades not told {SETTLE_S:g} s after recovery, though the venue could still tell them at
 recovery (the last {REPLAYED:,} of an instrument). duplicated: told again. Each trade is compared
 with the market's.
 {BOT4}: the feed's lines, decoder, books, arbiter, outbox and rings.
+black_hole: the simulator keeps what is sent meanwhile, so a request made during it is answered at
+its end; a network would have to send it again.
 {CCXT}: its defaults; watch_order_book and watch_trades in loops that go on after a NetworkError."""
 
 P99_S = 2.0

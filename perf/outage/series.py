@@ -16,7 +16,7 @@ SHORTEST_S = 0.5
 SETTLE_S = 15.0
 """For trades to be told that were missed: a venue lets nobody ask for them as often as he likes."""
 
-_READY_S = 30.0
+_READY_S = 120.0  # importing ccxt takes a busy machine long
 _POLL_S = 0.005
 _LOOK_S = 0.1  # for missing trades
 _CALM_S = (0.2, 0.7)  # between outages, so that they fall anywhere between two heartbeats

@@ -125,7 +125,11 @@ class Venue:
         self._start_s = 0.5  # that a process needs until it listens
 
     def __enter__(self) -> Self:
-        self._start(0)
+        try:
+            self._start(0)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:

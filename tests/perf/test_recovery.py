@@ -207,19 +207,26 @@ def test_a_run_can_be_stopped() -> None:
     assert list_segments(f"perf-{os.getpid()}") == []
 
 
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes its time, which is not what is tested."""
+    monkeypatch.setattr(series, "SETTLE_S", 120.0)
+
+
 def measured(*arguments: str) -> list[dict[str, Any]]:
-    done = CliRunner().invoke(script.main, ["--json", *arguments])
+    done = CliRunner().invoke(script.main, ["--json", "--limit", "120", *arguments])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["failed"] == {}
     for each in found["results"]:
         assert 0 < each["p50_s"] <= each["p99_s"] <= each["max_s"]
         if each["client"] == BOT4:
-            assert (each["not_recovered"], each["lost"], each["duplicated"]) == (0, 0, 0)
+            assert (each["not_recovered"], each["lost"], each["duplicated"]) == (0, 0, 0), each
     results: list[dict[str, Any]] = found["results"]
     return results
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_small_run_measures_every_kind_of_outage() -> None:
     found = measured("--count", "1", "--longest", "0.5", "--clients", BOT4)
     assert [(each["client"], each["outage"], each["count"]) for each in found] == [
@@ -236,6 +243,7 @@ def test_a_small_run_measures_the_peer() -> None:
     assert (found["client"], found["count"]) == (CCXT, 1)
 
 
+@pytest.mark.usefixtures("patience")
 @pytest.mark.parametrize("name", venue.VENUES)
 def test_nothing_is_lost_with_latency_jitter_and_lost_messages(
     name: str, monkeypatch: pytest.MonkeyPatch
