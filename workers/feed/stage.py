@@ -152,7 +152,7 @@ class Feed:
 
     def _is_finished(self) -> bool:
         if self._capture is not None:
-            return all(lines.has_ended for lines in self._lines)
+            return all(isinstance(lines, Lines) and lines.has_ended for lines in self._lines)
         return self._last is not None and self._publisher.position >= self._last
 
     def _end_after_the_last(self) -> None:

@@ -9,11 +9,18 @@ import lzma
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
+from picows import WSCloseCode, WSMsgType
 
-from tests.workers.exchange.samples import client, fetch, run, serving
+from tests.workers.exchange.samples import client, fetch, run, serving, until
+from tests.workers.feed.venues import instruments_of
 from workers.exchange.playback import RecordedPace, Recording, Speed
+from workers.feed.binance import Binance
 from workers.feed.capture import CaptureError
+from workers.feed.coinbase import Coinbase
+from workers.feed.kraken import Kraken
+from workers.feed.venue import Venue
 
 FRAMES = [f'{{"stream":"x@trade","data":{{"t":{number}}}}}' for number in range(1, 1001)]
 SNAPSHOT = '{"lastUpdateId":7,"bids":[],"asks":[]}'
@@ -53,7 +60,11 @@ def test_speeds_are_understood() -> None:
     assert Speed.parse("recorded") == Speed("recorded")
     assert Speed.parse("max").mode == "max"
     assert Speed.parse("fixed:500").rate == 500
-    for text in ("fast", "fixed", "fixed:x"):
+    assert Speed.parse("2.5x") == Speed("recorded", factor=2.5)
+    for text in ("0x", "20000x"):
+        with pytest.raises(CaptureError, match=f"speed was {text}, must be above 0x, at most"):
+            Speed.parse(text)
+    for text in ("fast", "fixed", "fixed:x", "-1x", "x"):
         with pytest.raises(CaptureError, match=f"speed was '{text}', must be recorded, fixed:RATE"):
             Speed.parse(text)
     with pytest.raises(CaptureError, match="rate of speed was 0, must be from 1"):
@@ -66,6 +77,10 @@ def test_recorded_frames_are_due_as_they_were_received() -> None:
     assert pace.wait(5, 1000) == 300e-9
     later = RecordedPace([100, 200, 400], 2, 0)
     assert (later.due(0), later.due(200)) == (2, 3)
+    faster = RecordedPace([100, 200, 400], 1, 0, factor=2)
+    assert [faster.due(now) for now in (0, 49, 50, 149, 150)] == [1, 1, 2, 2, 3]
+    known = RecordedPace([100, 200, 400, 500], 1, 0, known=2)
+    assert [known.due(now) for now in (-1, 0, 99, 100)] == [0, 3, 3, 4]
 
 
 def test_frames_are_sent_as_they_were_captured(tmp_path: Path) -> None:
@@ -135,5 +150,38 @@ def test_a_book_that_was_not_captured_is_refused(tmp_path: Path) -> None:
         async with serving(recording=recording, speed=Speed("max")) as (_, port):
             status, _, answer = await fetch(port, "/api/v3/depth?symbol=X")
             assert (status, answer["msg"]) == (400, "no book of it was captured")
+
+    run(test())
+
+
+@pytest.mark.parametrize("path", ["/stream?streams=x@trade&after=995", "/v2?after=995"])
+def test_a_run_is_sent_all_of_it_alone_and_then_the_end(tmp_path: Path, path: str) -> None:
+    recording = Recording.load([captured(tmp_path / "a.jsonl.gz", 10**9)])
+
+    async def test() -> None:
+        # One each 10 ms, if it were not for those that are known.
+        speed = Speed("fixed", 100)
+        async with serving(recording=recording, speed=speed, farewell=b"over") as (_, port):
+            async with client(port, path) as alice:
+                for request in ('{"method":"ping"}', '{"method":"subscribe","params":{}}'):
+                    alice.transport.send(WSMsgType.TEXT, request.encode())
+                assert [(await alice.texts.get()).decode() for _ in FRAMES] == FRAMES
+                await until(lambda: alice.close_code is not None)
+                assert alice.close_code == WSCloseCode.OK
+                assert alice.texts.empty()
+
+    run(test())
+
+
+@pytest.mark.parametrize("kind", [Binance, Kraken, Coinbase])
+def test_trades_that_were_not_captured_are_not_made_up(tmp_path: Path, kind: type[Venue]) -> None:
+    recording = Recording.load([captured(tmp_path / "a.jsonl.gz")])
+    asked = kind(instruments_of(kind.name), "ws://x", "http://x")
+
+    async def test() -> None:
+        async with serving(recording=recording, speed=Speed("max")) as (_, port):
+            status, _, answer = await fetch(port, asked.trades_url(0).removeprefix("http://x"))
+            assert status == 200
+            assert list(asked.trades(0, msgspec.json.encode(answer))) == []
 
     run(test())
