@@ -105,7 +105,9 @@ def _lines(found: Any, config: dict[str, Any], speed: str) -> Iterator[str]:
         yield f"left out: {', '.join(others)}, which {why}"
     if counts["gaps"]:
         yield f"gaps in it: {counts['gaps']}; what was missed is not to be had"
-    if found.unverified:
+    if counts["stales"] > counts["resyncs"]:
+        yield "stale at its end, as no snapshot mends a book: no new risk is taken from there on"
+    elif found.unverified:
         names = ", ".join(found.unverified)
         prices = (
             "best prices come without it, and are traded"

@@ -181,6 +181,21 @@ def test_what_is_missing_in_a_capture_is_said(name: str, tmp_path: Path) -> None
     assert "no snapshot of the book of BTC-USD, which is never verified: there are no" in errors
 
 
+def test_a_book_that_nothing_mends_is_said_to_stay_stale(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "gap.jsonl"
+    levels = [("99.90", "1")], [("200.10", "1")]
+    texts = [
+        *(f.binance_depth(2, 3), f.binance_snapshot(1, *levels), f.binance_ticker(4)),
+        *(f.binance_depth(9, 10), f.binance_ticker(11), f.binance_trade(1)),
+    ]
+    path.write_text("".join(f"{text}\n" for text in texts))
+    with started(name, tmp_path, path) as run:
+        records, _, errors = ended(run)
+    assert "gaps in it: 1; " in errors
+    assert "stale at its end, as no snapshot mends a book: no new risk" in errors
+    assert told(records) == expected("binance", path)
+
+
 def test_instruments_in_other_currencies_are_left_out_and_named(name: str, tmp_path: Path) -> None:
     path = tmp_path / "several.jsonl"
     texts = [f.binance_trade(1), f.binance_trade(1), f.binance_ticker(1)]

@@ -161,14 +161,16 @@ def test_a_run_is_sent_all_of_it_alone_and_then_the_end(tmp_path: Path, path: st
     async def test() -> None:
         # One each 10 ms, if it were not for those that are known.
         speed = Speed("fixed", 100)
-        async with serving(recording=recording, speed=speed, farewell=b"over") as (_, port):
-            async with client(port, path) as alice:
-                for request in ('{"method":"ping"}', '{"method":"subscribe","params":{}}'):
-                    alice.transport.send(WSMsgType.TEXT, request.encode())
-                assert [(await alice.texts.get()).decode() for _ in FRAMES] == FRAMES
-                await until(lambda: alice.close_code is not None)
-                assert alice.close_code == WSCloseCode.OK
-                assert alice.texts.empty()
+        async with (
+            serving(recording=recording, speed=speed, farewell=b"over") as (_, port),
+            client(port, path) as alice,
+        ):
+            for request in ('{"method":"ping"}', '{"method":"subscribe","params":{}}'):
+                alice.transport.send(WSMsgType.TEXT, request.encode())
+            assert [(await alice.texts.get()).decode() for _ in FRAMES] == FRAMES
+            await until(lambda: alice.close_code is not None)
+            assert alice.close_code == WSCloseCode.OK
+            assert alice.texts.empty()
 
     run(test())
 
