@@ -138,9 +138,10 @@ def test_it_is_not_gone_on_with_if_the_file_is_another(name: str, tmp_path: Path
         run.kill()
     written(tmp_path, "kraken", 50)
     with started(name, tmp_path, path) as run:
-        records, _, errors = ended(run)
+        # Not its records: the old segment, which it adopts and removes, might be taken for its own.
+        figures, errors = run.end()
     assert "cannot be gone on with: its configuration was another" in errors
-    assert told(records) == expected("kraken", path)
+    assert figures["stages"]["feed"]["records_out"] == len(expected("kraken", path))
 
 
 def test_it_ends_in_order_when_it_is_told_to(name: str, tmp_path: Path) -> None:
