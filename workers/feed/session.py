@@ -264,9 +264,9 @@ class _Link(WSListener):
         elif kind == WSMsgType.CLOSE:
             code, text = frame.get_close_code(), frame.get_close_message() or b""
             self.cause = f"the venue closed with code {int(code)} {text!r}"  # type: ignore[call-overload]
-            if text == session._ends_with:
-                session.has_ended = True
-                session.stop()
+            if text == self._session._ends_with:
+                self._session.has_ended = True
+                self._session.stop()
             transport.send_close(WSCloseCode.OK)
             transport.disconnect()
         return None

@@ -182,7 +182,8 @@ def test_trades_that_were_not_captured_are_not_made_up(tmp_path: Path, kind: typ
 
     async def test() -> None:
         async with serving(recording=recording, speed=Speed("max")) as (_, port):
-            status, _, answer = await fetch(port, asked.trades_url(0).removeprefix("http://x"))
+            address = next(asked.replay(0, 1, 10)).removeprefix("http://x")
+            status, _, answer = await fetch(port, address)
             assert status == 200
             assert list(asked.trades(0, msgspec.json.encode(answer))) == []
 
