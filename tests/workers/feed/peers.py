@@ -60,6 +60,7 @@ class Peer:
         self.quotes: defaultdict[str, Tops] = defaultdict(list)
         self.books: defaultdict[str, Tops] = defaultdict(list)
         self.messages = self.acknowledged = 0
+        self.is_closed = False
         self.watching: list[asyncio.Task[None]] = []
 
     def watch(self, *methods: str, symbols: Sequence[str]) -> None:
@@ -95,7 +96,7 @@ class Peer:
         return max((int(each["id"]) for each in latest if each["symbol"] == symbol), default=0)
 
     async def _watch(self, method: str, argument: Any) -> None:
-        while True:
+        while not self.is_closed:  # ccxt may take a cancellation for an error of its own
             await getattr(self.exchange, method)(argument)
 
 
@@ -191,7 +192,7 @@ async def peer(venue: str, port: int) -> AsyncIterator[Peer]:
     """ccxt.pro, whose every address is the simulator's."""
     made: list[Peer] = []
     exchange = _class(venue, made)(
-        {"enableRateLimit": False, "options": {"tradesLimit": 1_000_000}, "timeout": 10_000}
+        {"enableRateLimit": False, "options": {"tradesLimit": 1_000_000}, "timeout": 100_000}
     )
     exchange.id = venue
     if venue == "binance":
@@ -204,6 +205,7 @@ async def peer(venue: str, port: int) -> AsyncIterator[Peer]:
     try:
         yield made[0]
     finally:
+        made[0].is_closed = True
         for task in made[0].watching:
             task.cancel()
         await asyncio.gather(*made[0].watching, return_exceptions=True)

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from pipeline.instruments import Instrument
 from pipeline.records import MARKET, Array
 from pipeline.vocabulary import MarketKind
-from tests.workers.exchange.samples import run, until
+from tests.workers.exchange.samples import until
 from tests.workers.feed.captures import captured
 from tests.workers.feed.peers import Peer, Top, Tops, Trade, peer
 from tests.workers.feed.venues import Kept
@@ -31,7 +31,8 @@ from workers.feed.venue import Venue
 
 _SECOND = 10**9
 _RATE = 2000  # events a second
-_BEGIN, _END = _SECOND, 11 * _SECOND  # of what is compared of the seeded market: 20,000 events
+_BEGIN, _END = _SECOND, 5 * _SECOND  # of what is compared of the seeded market: 8,000 events
+_LIMIT_S = 150.0  # for a test that would wait for ever; ccxt is slow, and slower on a busy machine
 _LEVELS = 20
 
 CLASSES: dict[str, type[Venue]] = {"binance": Binance, "kraken": Kraken, "coinbase": Coinbase}
@@ -146,6 +147,8 @@ async def ours(venue: str, port: int, listings: Sequence[Listing]) -> AsyncItera
     ]  # fmt: skip
     place = f"127.0.0.1:{port}"
     made = CLASSES[venue](instruments, f"ws://{place}{PATHS[venue]}", f"http://{place}")
+    # However busy the machine is, no line is given up: both sides are to see the same messages.
+    made.timing = replace(made.timing, attempt=_LIMIT_S, silence=_LIMIT_S)
     out = Kept()
     lines = Lines(
         made,
@@ -236,12 +239,12 @@ def test_what_is_told_of_the_seeded_market_is_what_ccxt_tells(venue: str) -> Non
                 await until(lambda: other.quotes[symbol][-1][1] == top)  # noqa: B023
                 await until(lambda: told.books[at][-1] == top)  # noqa: B023
                 await until(lambda: other.top(symbol) == top)  # noqa: B023
-                assert check_trades(told, other, instrument, symbol) == ids[1] - ids[0] > 3000
-                assert check_quotes(told, other, instrument, symbol) > 3000
-                assert check_book(told, other, instrument, symbol) > 90
+                assert check_trades(told, other, instrument, symbol) == ids[1] - ids[0] > 1000
+                assert check_quotes(told, other, instrument, symbol) > 1000
+                assert check_book(told, other, instrument, symbol) > 30
             check_counts(told)
 
-    run(test())
+    asyncio.run(asyncio.wait_for(test(), _LIMIT_S))
 
 
 @pytest.mark.parametrize(
@@ -289,7 +292,7 @@ def test_what_is_told_of_a_capture_is_what_ccxt_tells(
             assert check_book(told, other, instrument, symbol) > counts[2]
             check_counts(told)
 
-    run(test())
+    asyncio.run(asyncio.wait_for(test(), _LIMIT_S))
 
 
 def check_counts(told: Ours) -> None:
