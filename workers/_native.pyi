@@ -48,6 +48,21 @@ def paper_executor(
     instruments: Iterable[Instrument],
 ) -> object: ...
 
+class Model:
+    """A model made of arrays; see `ml/native/models.hpp`."""
+
+    def __init__(
+        self, *, kind: str, calibration: str, columns: list[int], arrays: dict[str, npt.NDArray[Any]]
+    ) -> None: ...
+    def evaluate(
+        self,
+        values: npt.NDArray[np.float64],
+        valid: npt.NDArray[np.uint64],
+        probabilities: npt.NDArray[np.float64],
+        neutral: npt.NDArray[np.bool_],
+    ) -> int:
+        """Fill the last two; return how many were neutral."""
+
 class Publisher:
     """Publishes market records exactly once; see `feed/native/publisher.hpp`."""
 

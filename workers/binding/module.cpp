@@ -21,6 +21,7 @@ namespace bot4::binding {
 
 void bind_correlation(nb::module_& module);
 void bind_feed(nb::module_& module);
+void bind_models(nb::module_& module);
 void bind_publisher(nb::module_& module);
 
 namespace {
@@ -116,5 +117,6 @@ NB_MODULE(_native, module) {
   bot4::binding::bind_kernels(module);
   bot4::binding::bind_correlation(module);
   bot4::binding::bind_feed(module);
+  bot4::binding::bind_models(module);
   bot4::binding::bind_publisher(module);
 }

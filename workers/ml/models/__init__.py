@@ -1,0 +1,22 @@
+"""Models as data: scikit-learn's estimators exported to flat arrays, and evaluated natively.
+
+A model is a directory with `model.npz`, the arrays, and `manifest.json`, which says what they are,
+what they were made from and what their SHA-256 is. `export` writes one, `load` reads one.
+"""
+
+from __future__ import annotations
+
+from workers.ml.models.export import export
+from workers.ml.models.load import Model, load, read_manifest
+from workers.ml.models.manifest import Card, Kernel, Manifest, ModelError
+
+__all__ = [
+    "Card",
+    "Kernel",
+    "Manifest",
+    "Model",
+    "ModelError",
+    "export",
+    "load",
+    "read_manifest",
+]
