@@ -80,7 +80,7 @@ std::size_t evaluate(const Model& model, const Values& values, const Words& vali
   if (values.shape(1) < model.width())
     throw nb::value_error(("a row was " + std::to_string(values.shape(1)) +
                            " values, must be at least " + std::to_string(model.width())).c_str());
-  if (values.shape(1) > 1 && values.stride(1) != 1)
+  if (count > 0 && values.shape(1) > 1 && values.stride(1) != 1)
     throw nb::value_error("the values of a row were apart, must be next to each other");
   const ModelRows rows{values.data(), values.stride(0) * static_cast<std::ptrdiff_t>(sizeof(double)),
                        valid.data(), valid.stride(0) * static_cast<std::ptrdiff_t>(sizeof(std::uint64_t)),

@@ -217,4 +217,4 @@ def _forest(
 
 
 def _floats(values: Any) -> npt.NDArray[np.float64]:
-    return np.ascontiguousarray(values, "<f8").reshape(-1)
+    return np.array(values, "<f8").reshape(-1)
