@@ -33,7 +33,8 @@ class Calibration {
     check_finite("isotonic_x", x);
     check_finite("isotonic_y", y);
     for (std::size_t i = 0; i < x.size(); ++i) {
-      if (!(y[i] >= 0.0 && y[i] <= 1.0)) refuse_element("isotonic_y", i, std::to_string(y[i]), "0 .. 1");
+      if (!(y[i] >= 0.0 && y[i] <= 1.0))
+        refuse_element("isotonic_y", i, std::to_string(y[i]), "0 .. 1");
       if (i > 0 && !(x[i] > x[i - 1]))
         refuse_element("isotonic_x", i, std::to_string(x[i]), "above " + std::to_string(x[i - 1]));
     }

@@ -57,20 +57,20 @@ class Forest {
     if (root.empty()) throw std::invalid_argument("the length of root was 0, must be at least 1");
     nodes_.reserve(nodes);
     roots_.reserve(root.size());
+    check_range("root", 0, root[0], 0, 0);
     for (std::size_t tree = 0; tree < root.size(); ++tree) {
       const std::size_t begin = nodes_.size();
-      check_range("root", tree, root[tree], begin, begin);
       std::size_t end = nodes;
       if (tree + 1 < root.size()) {
         check_range("root", tree + 1, root[tree + 1], begin + 1, nodes - 1);
         end = static_cast<std::size_t>(root[tree + 1]);
       }
-      if (begin == end) refuse_element("root", tree, std::to_string(root[tree]), "below " + std::to_string(nodes));
       roots_.push_back(static_cast<std::uint32_t>(begin));
       for (std::size_t i = begin; i < end; ++i) {
         const bool is_leaf = feature[i] == kLeaf;
         if (is_leaf) {
-          if (right[i] != kLeaf) refuse_element("right", i, std::to_string(right[i]), "-1 in a leaf");
+          if (right[i] != kLeaf)
+            refuse_element("right", i, std::to_string(right[i]), "-1 in a leaf");
         } else {
           check_range("feature", i, feature[i], 0, features - 1);
           if (i + 2 >= end)
