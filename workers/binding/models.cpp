@@ -82,9 +82,10 @@ std::size_t evaluate(const Model& model, const Values& values, const Words& vali
                            " values, must be at least " + std::to_string(model.width())).c_str());
   if (count > 0 && values.shape(1) > 1 && values.stride(1) != 1)
     throw nb::value_error("the values of a row were apart, must be next to each other");
-  const ModelRows rows{values.data(), values.stride(0) * static_cast<std::ptrdiff_t>(sizeof(double)),
-                       valid.data(), valid.stride(0) * static_cast<std::ptrdiff_t>(sizeof(std::uint64_t)),
-                       count};
+  constexpr std::ptrdiff_t kElement = sizeof(double);  // nanobind counts strides in elements
+  static_assert(sizeof(std::uint64_t) == kElement);
+  const ModelRows rows{values.data(), values.stride(0) * kElement, valid.data(),
+                       valid.stride(0) * kElement, count};
   double* const probability = probabilities.data();
   bool* const is_neutral = neutral.data();
   std::size_t neutrals = 0;
