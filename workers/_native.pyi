@@ -52,7 +52,12 @@ class Model:
     """A model made of arrays; see `ml/native/models.hpp`."""
 
     def __init__(
-        self, *, kind: str, calibration: str, columns: list[int], arrays: dict[str, npt.NDArray[Any]]
+        self,
+        *,
+        kind: str,
+        calibration: str,
+        columns: list[int],
+        arrays: dict[str, npt.NDArray[Any]],
     ) -> None: ...
     def evaluate(
         self,
