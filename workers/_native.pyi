@@ -1,6 +1,6 @@
 """Types of the native kernels, each of which is explained in the folder of its stage."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,7 @@ from pipeline.instruments import Instrument
 from pipeline.records import Array
 
 def layouts() -> dict[str, Any]: ...
-def technical_analysis(
-    *,
-    trades_per_bar: int,
-    fast: int,
-    slow: int,
-    rsi: int,
-    atr: int,
-    instruments: Iterable[Instrument],
-) -> object: ...
+def technical_analysis(settings: Mapping[str, Any], instruments: int) -> object: ...
 def moving_average(
     *,
     weight_bp: int,
@@ -67,6 +59,37 @@ class Model:
         neutral: npt.NDArray[np.bool_],
     ) -> int:
         """Fill the last two; return how many were neutral."""
+
+FEATURES_VERSION: int
+
+def feature_names() -> list[str]: ...
+def window_limits() -> dict[str, int]: ...
+def batch(
+    windows: Mapping[str, int],
+    bars: npt.NDArray[np.float64],
+    flow: npt.NDArray[np.float64] | None,
+    values: npt.NDArray[np.float64],
+    valid: npt.NDArray[np.uint64],
+) -> None: ...
+
+class Indicators:
+    """The indicators of one series of bars; see `ta/native/indicators.hpp`."""
+
+    def __init__(self, windows: Mapping[str, int]) -> None: ...
+    def update(self, high: float, low: float, close: float, volume: float) -> int:
+        """Take the next bar; return the mask of the features that are valid.
+
+        Raises:
+            ValueError: a number is not finite.
+        """
+    @property
+    def values(self) -> npt.NDArray[np.float64]:
+        """Those of the last bar: a view, which the next one changes."""
+    @property
+    def state(self) -> bytes:
+        """A copy of the state, to go on from by setting it."""
+    @state.setter
+    def state(self, state: bytes) -> None: ...
 
 class Publisher:
     """Publishes market records exactly once; see `feed/native/publisher.hpp`."""

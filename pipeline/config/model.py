@@ -178,14 +178,58 @@ class Venues(Table):
         return self
 
 
-class TechnicalAnalysis(Table):
-    """Bars and indicators; periods in bars."""
+# As long as the state of ta keeps what they look at: workers/ta/native/windows.hpp.
+LongWindow = Annotated[int, Field(ge=1, le=256)]
+Window = Annotated[int, Field(ge=1, le=64)]
 
-    trades_per_bar: int = Field(default=20, ge=1, le=1_000_000, description="trades in a bar")
-    fast: Period = Field(default=5, description="period of the fast moving average")
-    slow: Period = Field(default=20, description="period of the slow moving average")
-    rsi: Period = Field(default=14, description="period of the RSI; 14 is Wilder's")
-    atr: Period = Field(default=14, description="period of the ATR; 14 is Wilder's")
+
+class TechnicalAnalysis(Table):
+    """Bars and indicators; all from `fast` on are windows, in bars."""
+
+    bar: str = Field(default="tick", description='"tick", "time" or "volume"')
+    trades_per_bar: int = Field(default=20, ge=1, le=1_000_000, description="trades in a tick bar")
+    interval_ms: int = Field(
+        default=60_000, ge=1, le=7 * 86_400_000, description="length of a time bar, ms"
+    )
+    lots_per_bar: int = Field(
+        default=100_000, ge=1, le=1 << 53, description="least volume of a volume bar, lots"
+    )
+    flat_bars: int = Field(
+        default=10, ge=0, le=1000, description="most intervals without trades that are bridged"
+    )
+    fast: LongWindow = Field(default=5, description="fast moving average")
+    slow: LongWindow = Field(default=20, description="slow moving average")
+    macd_fast: Period = Field(default=12, description="fast average of the MACD")
+    macd_slow: Period = Field(default=26, description="slow average of the MACD")
+    macd_signal: Period = Field(default=9, description="signal line of the MACD")
+    rsi: Period = Field(default=14, description="RSI; 14 is Wilder's")
+    bollinger: Window = Field(default=20, description="Bollinger bands, 2 deviations wide")
+    atr: Period = Field(default=14, description="ATR; 14 is Wilder's")
+    adx: Period = Field(default=14, description="ADX and DI; 14 is Wilder's")
+    stochastic: Window = Field(default=14, description="stochastic oscillator, %K")
+    stochastic_signal: Window = Field(default=3, description="its signal, %D")
+    vwap: Window = Field(default=14, description="mean price and volume, weighted by volume")
+    cci: Window = Field(default=20, description="CCI")
+    mfi: Window = Field(default=14, description="MFI")
+    keltner: Window = Field(default=10, description="Keltner channel")
+    donchian: Window = Field(default=20, description="Donchian channel")
+    roc: Window = Field(default=12, description="rate of change")
+    williams: Window = Field(default=14, description="Williams %R")
+    volatility: Window = Field(default=20, description="realised volatility")
+
+    @field_validator("bar")
+    @classmethod
+    def _is_a_kind(cls, bar: str) -> str:
+        if bar not in ("tick", "time", "volume"):
+            raise ValueError("must be one of tick, time, volume")
+        return bar
+
+    @field_validator("macd_slow")
+    @classmethod
+    def _is_slower_than_the_fast(cls, slow: int, info: ValidationInfo) -> int:
+        if (fast := info.data.get("macd_fast")) is not None and slow <= fast:
+            raise ValueError(f"must be greater than ta.macd_fast, {fast}")
+        return slow
 
     @field_validator("slow")
     @classmethod

@@ -71,7 +71,7 @@ static_assert(sizeof(Context) == 128);
 
 /// A row of indicators of one instrument, made when a bar closes.
 struct Features {
-  static constexpr unsigned kMost = 15;
+  static constexpr unsigned kMost = 55;
   Header header;
   std::uint64_t valid;     // bit i: value i is; one that is not is 0
   std::uint32_t version;   // of the list of features
@@ -79,7 +79,7 @@ struct Features {
   std::int64_t close;      // of the bar, in ticks
   double value[kMost];
 };
-static_assert(sizeof(Features) == 192);
+static_assert(sizeof(Features) == 512);
 
 /// The correlations of one instrument's returns with those of `count` others, from `first` on.
 struct Correlations {

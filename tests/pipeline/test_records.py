@@ -125,5 +125,5 @@ def test_a_batch_is_what_the_loop_says() -> None:
 
 
 def test_features_have_a_bit_each_in_the_mask_of_valid_ones() -> None:
-    assert records.FEATURES["value"].shape == (15,)
+    assert records.FEATURES["value"].shape == (55,)
     assert records.FEATURES["valid"] == np.dtype("<u8")

@@ -15,7 +15,7 @@
 #include "../risk/native/describe.hpp"
 #include "../risk/native/risk.hpp"
 #include "../ta/native/describe.hpp"
-#include "../ta/native/ta.hpp"
+#include "capsule.hpp"
 
 namespace bot4::binding {
 
@@ -23,17 +23,9 @@ void bind_correlation(nb::module_& module);
 void bind_feed(nb::module_& module);
 void bind_models(nb::module_& module);
 void bind_publisher(nb::module_& module);
+void bind_ta(nb::module_& module);
 
 namespace {
-
-nb::object capsule(std::unique_ptr<Kernel> kernel) {
-  PyObject* made = PyCapsule_New(kernel.get(), kKernelCapsule, [](PyObject* self) {
-    delete static_cast<Kernel*>(PyCapsule_GetPointer(self, kKernelCapsule));
-  });
-  if (made == nullptr) throw nb::python_error();
-  kernel.release();
-  return nb::steal(made);
-}
 
 std::vector<Instrument> instruments_of(nb::handle instruments) {
   std::vector<Instrument> result;
@@ -46,15 +38,6 @@ std::vector<Instrument> instruments_of(nb::handle instruments) {
 }
 
 void bind_kernels(nb::module_& module) {
-  module.def(
-      "technical_analysis",
-      [](std::uint64_t trades_per_bar, std::uint64_t fast, std::uint64_t slow, std::uint64_t rsi,
-         std::uint64_t atr, nb::handle instruments) {
-        return capsule(std::make_unique<TechnicalAnalysis>(
-            TaSettings{trades_per_bar, fast, slow, rsi, atr}, instruments_of(instruments)));
-      },
-      nb::kw_only(), nb::arg("trades_per_bar"), nb::arg("fast"), nb::arg("slow"), nb::arg("rsi"),
-      nb::arg("atr"), nb::arg("instruments"));
   module.def(
       "moving_average",
       [](std::int64_t weight_bp, std::int64_t threshold_bp, std::int64_t order_notional_e8,
@@ -94,7 +77,8 @@ void bind_kernels(nb::module_& module) {
       nb::arg("instruments"));
   module.def("layouts", [] {
     nb::dict layouts;
-    layouts["TaState"] = described<TaState>();
+    layouts["BarState"] = described<BarState>();
+    layouts["IndicatorState"] = described<IndicatorState>();
     layouts["MlState"] = described<MlState>();
     layouts["MlStage"] = described<MlStage>();
     layouts["MovingAverageState"] = described<MovingAverageState>();
@@ -119,4 +103,5 @@ NB_MODULE(_native, module) {
   bot4::binding::bind_feed(module);
   bot4::binding::bind_models(module);
   bot4::binding::bind_publisher(module);
+  bot4::binding::bind_ta(module);
 }

@@ -10,12 +10,16 @@ import numpy as np
 from pipeline.stage import TICK, Stage, StageError
 from workers import native
 from workers.native import layouts
-
-WINDOWS = ("fast", "slow", "rsi", "atr")
+from workers.ta.features import WINDOWS
 
 
 class TechnicalAnalysis(Stage):
-    """Builds bars of `ta.trades_per_bar` trades; each that closes becomes a row of features."""
+    """Builds bars as `[ta]` says; each that closes becomes a row of features.
+
+    The cells of what each record changes, the bar that is being built, are apart from those of what
+    a closed bar changes: a cell is copied before it is changed, and the latter are fifty times as
+    large.
+    """
 
     name = "ta"
     emits: ClassVar = {"market": {"features": 1}, TICK: {}}
@@ -24,26 +28,25 @@ class TechnicalAnalysis(Stage):
         """See Stage.
 
         Raises:
-            ValueError: a window is longer than the closes that the state keeps.
+            StageError: a window is longer than what the state keeps.
         """
         super().__init__(config)
-        self.settings: Mapping[str, int] = config["ta"]
-        longest = layouts["TaState"]["closes"].shape[0]
-        for window in WINDOWS:
-            if not 1 <= self.settings[window] <= longest:
+        self.settings: Mapping[str, Any] = config["ta"]
+        for name, longest in WINDOWS.items():
+            if not 1 <= self.settings[name] <= longest:
                 raise StageError(
-                    f"ta.{window} was {self.settings[window]}, must be in 1 .. {longest}, the "
-                    "closes that are kept; choose a shorter window, or a larger ta.trades_per_bar"
+                    f"ta.{name} was {self.settings[name]}, must be in 1 .. {longest}; choose a "
+                    "shorter window, or longer bars"
                 )
 
     def cells(self) -> dict[str, tuple[np.dtype[Any], int]]:
-        """Return the state: bar, quote and indicators of each instrument."""
-        return {"instruments": (layouts["TaState"], len(self.instruments))}
+        """Return the state: bar and quote, and indicators, of each instrument."""
+        count = len(self.instruments)
+        return {
+            "bars": (layouts["BarState"], count),
+            "indicators": (layouts["IndicatorState"], count),
+        }
 
     def kernel(self) -> object:
-        """Return the native kernel; reference.py says what it does."""
-        return native.technical_analysis(
-            trades_per_bar=self.settings["trades_per_bar"],
-            **{window: self.settings[window] for window in WINDOWS},
-            instruments=self.instruments,
-        )
+        """Return the native kernel; `reference` says what it does."""
+        return native.technical_analysis(self.settings, len(self.instruments))

@@ -269,7 +269,7 @@ def test_records_of_unknown_instruments_are_refused(engine: str) -> None:
 def test_rows_of_another_version_are_refused(engine: str) -> None:
     row = below()
     row["version"] = 99
-    with pytest.raises(ValueError, match="features row 0: version was 99, must be 1"):
+    with pytest.raises(ValueError, match="features row 0: version was 99, must be 2"):
         see(drive(engine), row)
 
 

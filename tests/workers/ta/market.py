@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.records import MARKET
+from pipeline.records import CONTEXT, FEATURES, MARKET
 from pipeline.replay import Driver
 from pipeline.vocabulary import MarketKind
 from workers.ta.features import Feature
@@ -19,8 +19,64 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 ENGINES = ("native", "reference")
 
+SECOND = 1_000_000_000
 
-def config(instruments: int = 1, **settings: int) -> dict[str, Any]:
+WINDOWS = {
+    "fast": 5,
+    "slow": 20,
+    "macd_fast": 12,
+    "macd_slow": 26,
+    "macd_signal": 9,
+    "rsi": 14,
+    "bollinger": 20,
+    "atr": 14,
+    "adx": 14,
+    "stochastic": 14,
+    "stochastic_signal": 3,
+    "vwap": 14,
+    "cci": 20,
+    "mfi": 14,
+    "keltner": 10,
+    "donchian": 20,
+    "roc": 12,
+    "williams": 14,
+    "volatility": 20,
+}
+"""The usual ones."""
+
+SHORT = {
+    "fast": 2,
+    "slow": 5,
+    "macd_fast": 3,
+    "macd_slow": 6,
+    "macd_signal": 3,
+    "rsi": 4,
+    "bollinger": 5,
+    "atr": 3,
+    "adx": 4,
+    "stochastic": 5,
+    "stochastic_signal": 2,
+    "vwap": 6,
+    "cci": 5,
+    "mfi": 4,
+    "keltner": 3,
+    "donchian": 7,
+    "roc": 4,
+    "williams": 4,
+    "volatility": 6,
+}
+"""Windows that are full after a few bars."""
+
+BARS = {
+    "bar": "tick",
+    "trades_per_bar": 3,
+    "interval_ms": 1000,
+    "lots_per_bar": 10,
+    "flat_bars": 3,
+}
+
+
+def config(instruments: int = 1, **settings: Any) -> dict[str, Any]:
     return {
         "instruments": [
             {
@@ -36,18 +92,26 @@ def config(instruments: int = 1, **settings: int) -> dict[str, Any]:
             }
             for index in range(instruments)
         ],
-        "ta": {"trades_per_bar": 3, "fast": 2, "slow": 5, "rsi": 4, "atr": 3} | settings,
+        "ta": {**BARS, **SHORT, **settings},
     }
 
 
-def drive(engine: str, instruments: int = 1, **settings: int) -> Driver:
+def drive(engine: str, instruments: int = 1, **settings: Any) -> Driver:
     stage = TechnicalAnalysis(config(instruments, **settings))
     if engine == "native":
         return Driver(stage)
     return Driver(stage, kernel=Reference(stage.settings, stage.instruments))
 
 
-def trade(price: int, quantity: int = 1, instrument: int = 0, at: int = 0) -> Array:
+def trade(
+    price: int,
+    quantity: int = 1,
+    instrument: int = 0,
+    at: int = 0,
+    *,
+    side: int = 0,
+    number: int = 0,
+) -> Array:
     record = np.zeros(1, MARKET)
     record["kind"] = MarketKind.TRADE
     record["instrument"] = instrument
@@ -55,6 +119,8 @@ def trade(price: int, quantity: int = 1, instrument: int = 0, at: int = 0) -> Ar
     record["received_ns"] = at + 1_000
     record["price"] = price
     record["quantity"] = quantity
+    record["aggressor"] = side
+    record["venue_sequence"] = number
     return record
 
 
@@ -67,20 +133,51 @@ def quote(bid: int, ask: int, sizes: tuple[int, int] = (1, 1), instrument: int =
     return record
 
 
+def stale(reason: int, instrument: int = 0) -> Array:
+    record = np.zeros(1, MARKET)
+    record["kind"] = MarketKind.STALE
+    record["instrument"] = instrument
+    record["venue_sequence"] = reason
+    return record
+
+
+def resync(instrument: int = 0) -> Array:
+    record = stale(0, instrument)
+    record["kind"] = MarketKind.RESYNC
+    return record
+
+
 def random_market(seed: int, count: int, instruments: int) -> Iterator[Array]:
-    """Random walks with quotes around them, some of which are crossed or have one side only."""
+    """Random walks with quotes around them, some of which are crossed or have one side only.
+
+    Once in a while trades come late or without a date, intervals have none, ids are missing, and
+    the venue's clock is set back.
+    """
     rng = random.Random(seed)
     prices = [rng.randint(1_000, 10_000_000) for _ in range(instruments)]
-    for at in range(count):
+    numbers = [1_000] * instruments
+    now = 1_700_000_000 * SECOND + rng.randrange(SECOND)
+    for _ in range(count):
         index = rng.randrange(instruments)
-        if rng.random() < 0.7:
+        now += rng.randrange(SECOND // 4)
+        kind = rng.random()
+        if kind < 0.7:
             step = rng.choice((0, 0, 1, 10, 300))
             prices[index] = max(1, prices[index] + rng.randint(-step, step))
-            yield trade(prices[index], rng.randint(1, 10**6), index, at)
-        else:
+            numbers[index] += rng.choice((1,) * 30 + (2, 0, -3))
+            at = now - rng.choice((0,) * 20 + (SECOND, now))
+            side = rng.choice((-1, 1, 1, 0))
+            quantity = rng.randint(1, 10**6)
+            yield trade(prices[index], quantity, index, at, side=side, number=numbers[index])
+        elif kind < 0.98:
             bid = max(0, prices[index] - rng.randint(-1, 20))
             sizes = rng.randint(0, 50), rng.randint(0, 10**9)
             yield quote(bid, bid + rng.randint(-1, 30), sizes, index)
+        elif kind < 0.99:
+            yield stale(rng.randint(1, 5), index)
+            yield resync(index)
+        else:
+            now += rng.choice((2, 4, 5, 60, -60)) * SECOND
 
 
 def rows(driver: Driver, records: Iterable[Array]) -> list[Array]:
@@ -93,10 +190,22 @@ def rows(driver: Driver, records: Iterable[Array]) -> list[Array]:
     return emitted
 
 
+def all_rows(driver: Driver, records: Iterable[Array]) -> Array:
+    """Return the same, shape (n,), all steps taken in one call."""
+    market = np.frombuffer(b"".join(record.tobytes() for record in records), MARKET)
+    contexts = np.zeros(len(market), CONTEXT)
+    contexts["step"] = contexts["now_ns"] = np.arange(1, len(market) + 1)
+    contexts["sequence"] = np.arange(len(market))
+    contexts["instrument"] = market["instrument"]
+    features = driver.run(contexts, {"market": market})["features"]
+    assert features.dtype == FEATURES
+    return features
+
+
 def value(row: Array, feature: Feature) -> float | None:
     """Return a feature of a row, None if it is not valid; then it has to be 0."""
-    number = float(row["value"][0, feature])
-    if int(row["valid"][0]) >> feature & 1:
+    number = float(row["value"].reshape(-1)[feature])
+    if int(row["valid"].reshape(-1)[0]) >> feature & 1:
         return number
     assert number == 0.0
     return None

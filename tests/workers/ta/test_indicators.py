@@ -137,7 +137,7 @@ def test_the_return_is_that_of_the_last_two_closes(
 ) -> None:
     prices = prices_of(walk)
     closes = [bar.close for bar in bars_of(prices)]
-    expected = [None, *(now / before - 1 for before, now in itertools.pairwise(closes))]
+    expected = [None, *((now - before) / before for before, now in itertools.pairwise(closes))]
     assert values(engine, prices, Feature.RETURN) == expected[: len(closes)]
 
 

@@ -1,9 +1,12 @@
-// The fields of the ta stage's state, for its numpy dtype.
+// The fields of the ta stage's state, for its numpy dtypes.
 #pragma once
 
 #include "../../../shm/native/describe.hpp"
 #include "state.hpp"
 
-BOT4_DESCRIBE(bot4::TaState, open, high, low, close, volume, trades, bid, bid_quantity, ask,
-              ask_quantity, bars, fast_sum, slow_sum, true_range_sum, ema, average_gain,
-              average_loss, atr, closes)
+BOT4_DESCRIBE(bot4::BarState, open, high, low, close, volume, signed_volume, trades, interval,
+              progress, bid, bid_quantity, ask, ask_quantity, last_trade, in_doubt, bars, late,
+              restarts)
+BOT4_DESCRIBE(bot4::IndicatorState, bars, ema_slow, macd_fast, macd_slow, macd_signal, average_gain,
+              average_loss, atr, range, plus, minus, adx, obv, closes, highs, lows, typicals,
+              volumes, flows, returns, ks)
