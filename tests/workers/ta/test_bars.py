@@ -133,10 +133,10 @@ def test_a_volume_bar_closes_with_the_trade_that_completes_it_which_is_not_split
     driver = drive(engine, bar="volume", lots_per_bar=10)
     assert rows(driver, [trade(100, 4), trade(101, 5)]) == []
     (row,) = rows(driver, [trade(102, 30)])
-    assert (row["close"], value(row, Feature.OBV)) == (102, 39)
+    assert (row["close"][0], value(row, Feature.OBV)) == (102, 39)
     assert rows(driver, [trade(103, 9)]) == []
     (row,) = rows(driver, [trade(104, 1)])
-    assert (row["close"], value(row, Feature.OBV)) == (104, 49)
+    assert (row["close"][0], value(row, Feature.OBV)) == (104, 49)
 
 
 def test_a_volume_beyond_what_a_double_holds_is_cut(engine: str) -> None:
@@ -176,9 +176,9 @@ def test_the_interval_in_which_the_first_trade_is_seen_has_no_bar(engine: str) -
 def test_intervals_without_trades_are_flat_bars_without_rows(engine: str) -> None:
     driver = timed(engine, flat_bars=3, fast=5)
     (row,) = rows(driver, [trade(130, at=1004 * SECOND)])
-    assert (row["bar"], row["close"], row["venue_ns"]) == (1, 100, 1001 * SECOND)
+    assert (row["bar"][0], row["close"][0], row["venue_ns"][0]) == (1, 100, 1001 * SECOND)
     (row,) = rows(driver, [trade(130, at=1005 * SECOND)])
-    assert (row["bar"], row["close"]) == (5, 130)
+    assert (row["bar"][0], row["close"][0]) == (5, 130)
     assert value(row, Feature.SMA_FAST) == (4 * 100 + 130) / 5
     assert value(row, Feature.OBV) == 2
     assert driver.state("bars")[0]["restarts"] == 0

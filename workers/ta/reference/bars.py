@@ -174,6 +174,6 @@ def _add(market: np.void, own: np.void, is_last: bool) -> None:
 
 def _close(own: np.void, events: Events, end_ns: int) -> None:
     fields = ("high", "low", "close", "volume", "signed_volume")
-    events.bar = Bar(*(int(own[field]) for field in fields), end_ns)
+    events.bar = Bar(**{field: int(own[field]) for field in fields}, end_ns=end_ns)
     own["trades"] = 0
     own["bars"] += 1
