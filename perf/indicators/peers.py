@@ -150,7 +150,7 @@ class TaLib:
 
         high, low, close, volume = (np.ascontiguousarray(each) for each in bars[:HISTORY].T)
         self._bars = iter(bars[HISTORY:].tolist())
-        self._of_close = {
+        self._of_close: dict[tuple[Feature, ...], Any] = {
             (Feature.SMA_SLOW,): stream.SMA(close, 20),
             (Feature.EMA_SLOW,): stream.EMA(close, 20),
             (Feature.MACD, Feature.MACD_SIGNAL, Feature.MACD_HISTOGRAM): stream.MACD(close),
@@ -161,7 +161,7 @@ class TaLib:
             (Feature.ROC,): stream.ROC(close, 12),
             (): stream.EMA(close, 10),
         }
-        self._of_range = {
+        self._of_range: dict[tuple[Feature, ...], Any] = {
             (Feature.ATR,): stream.ATR(high, low, close, 14),
             (Feature.ADX,): stream.ADX(high, low, close, 14),
             (Feature.DI_PLUS,): stream.PLUS_DI(high, low, close, 14),

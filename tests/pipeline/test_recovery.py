@@ -119,7 +119,7 @@ def test_no_stage_can_be_built_twice(new_desk: NewDesk) -> None:
         (lambda segment: segment.consumer("market"), "consumer of ring 'market'"),
         (lambda segment: segment.producer("features"), "producer of ring 'features'"),
         (lambda segment: segment.observer_producer("ta.contexts"), "'ta.contexts'"),
-        (lambda segment: segment.cells_writer("ta.instruments", 0), "cells 'ta.instruments'"),
+        (lambda segment: segment.cells_writer("ta.bars", 0), "cells 'ta.bars'"),
         (lambda segment: segment.cells_writer("ta.cursors", 0), "cells 'ta.cursors'"),
         (lambda segment: segment.histograms_writer("ta.latency"), "'ta.latency'"),
     ],

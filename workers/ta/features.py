@@ -267,8 +267,8 @@ def first_bar(feature: Feature, windows: Windows) -> int:
 def history(windows: Windows) -> int:
     """Return how many bars make every feature of `Memory.FADING` the same within 1e-9.
 
-    A weight fades by 1 - alpha a bar; after 1e-14 or less of it (32 times 1 / alpha bars), once
-    for the mean itself and once for what is averaged again, nothing of the beginning is left.
+    A weight fades by 1 - alpha with each bar: 40 / alpha bars leave e^-40 of the beginning, if what
+    is averaged is averaged again something more.
     """
     wilder = max(windows["rsi"], windows["atr"], 2 * windows["adx"])
     means = (windows["macd_slow"] + windows["macd_fast"] + windows["macd_signal"], windows["slow"])

@@ -11,7 +11,7 @@ struct BarState {
   std::int64_t open, high, low, close, volume, signed_volume;
   std::uint64_t trades;      // in it; 0: there is no bar
   std::int64_t interval;     // of a time bar: its number since the epoch
-  std::uint64_t progress;    // 0: no trade yet, 1: in an interval not seen from its beginning, 2: in any other
+  std::uint64_t progress;    // a BarBuilder::Progress
   std::int64_t bid, bid_quantity, ask, ask_quantity;
   std::uint64_t last_trade;  // the highest trade id; 0: none was given
   std::uint64_t in_doubt;    // 1: since the last trade, some may have been lost
@@ -39,6 +39,7 @@ struct IndicatorState {
   double returns[kWindow];
   double ks[kWindow];                         // of the stochastic oscillator
 };
-static_assert(sizeof(IndicatorState) == (13 + IndicatorState::kLong + 7 * IndicatorState::kWindow) * 8);
+static_assert(sizeof(IndicatorState) ==
+              (13 + IndicatorState::kLong + 7 * IndicatorState::kWindow) * 8);
 
 }  // namespace bot4
