@@ -30,7 +30,7 @@ def started(name: str, folder: Path, *paths: Path, speed: str = "max", **setting
 def configured(folder: Path, *paths: Path, flags: tuple[str, ...] = ()) -> tuple[int, str]:
     """Return how `bot4 run` refuses captured files."""
     captures = [part for path in paths for part in ("--capture", str(path))]
-    runner = CliRunner(env={"BOT4_TEST_DATA": None})  # which is no key of the configuration
+    runner = CliRunner()
     done = runner.invoke(main, ["run", *captures, "--set", f"state_dir={folder}", *flags])
     return done.exit_code, done.output
 
