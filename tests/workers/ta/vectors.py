@@ -25,11 +25,11 @@ class Vector(NamedTuple):
 
 def path_to(*parts: str) -> Path:
     """Return a file of the indicators' data; skip the test without it."""
-    root = os.environ.get("BOT4_TEST_DATA")
+    root = os.environ.get("MARKET_DATA")
     data = Path(root) if root else Path(__file__).parents[4] / "shared" / "data"
     path = data.joinpath("indicators", *parts)
     if not path.exists():
-        pytest.skip(f"no reference values: {path} is not there (BOT4_TEST_DATA names its folder)")
+        pytest.skip(f"no reference values: {path} is not there (MARKET_DATA names its folder)")
     return path
 
 
