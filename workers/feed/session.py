@@ -48,7 +48,7 @@ class Timing:
         ping: After so much silence the other side is asked whether it is there; None: never.
     """
 
-    dial_every: float = 1.25
+    dial_every: float = 1.0
     jitter: float = 0.2
     attempt: float = 1.0
     silence: float | None = 1.5
