@@ -16,9 +16,11 @@ COMMANDS = {
     "instruments": ("pipeline.cli.instruments", "List what a venue trades, and in which steps."),
     "exchange": ("pipeline.cli.exchange", "Serve the simulated exchange alone."),
     "kill": ("pipeline.cli.kill", "Halt a running deployment: nothing is sent any more."),
+    "model": ("pipeline.cli.model", "Show a model that was trained."),
     "run": ("pipeline.cli.run", "Run the pipeline on paper."),
     "status": ("pipeline.cli.status", "Show what a running deployment is doing."),
     "stop": ("pipeline.cli.stop", "End a running deployment in order."),
+    "train": ("pipeline.cli.train", "Train a model on histories of bars."),
     "shm": ("pipeline.cli.shm", "List or remove segments of shared memory."),
 }
 """Name -> (module that defines `command`, one line of help)."""
