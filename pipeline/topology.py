@@ -12,6 +12,7 @@ from pipeline import _native
 from pipeline.instruments import SIMULATOR
 from pipeline.records import (
     CONTEXT,
+    CORRELATIONS,
     CURSORS,
     EXECUTION,
     FEATURES,
@@ -59,6 +60,8 @@ EDGES: Final = (
     # For the paper venue: an order is matched against all that had happened when it arrived.
     Edge("ticks", MARKET, "feed", "executor", wakes=False),
     Edge("features", FEATURES, "ta", "ml"),
+    # None is urgent: risk takes them when something else wakes it.
+    Edge("correlations", CORRELATIONS, "ta", "risk", wakes=False),
     Edge("intents", INTENT, "ml", "risk"),
     Edge("orders", ORDER, "risk", "executor"),
     Edge("outcomes", OUTCOME, "risk", "ml"),

@@ -79,6 +79,8 @@ void bind_kernels(nb::module_& module) {
     nb::dict layouts;
     layouts["BarState"] = described<BarState>();
     layouts["IndicatorState"] = described<IndicatorState>();
+    layouts["SampleClock"] = described<SampleClock>();
+    layouts["SampleState"] = described<SampleState>();
     layouts["MlState"] = described<MlState>();
     layouts["MlStage"] = described<MlStage>();
     layouts["MovingAverageState"] = described<MovingAverageState>();

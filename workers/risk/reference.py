@@ -31,7 +31,7 @@ from workers.risk.settings import RiskSettings
 
 Emit = Callable[[str, Any], None]
 
-EXECUTIONS = 0
+EXECUTIONS, INTENTS = 0, 1
 """Index of that input ring; the other is that of the intents."""
 
 _OUTCOMES = {
@@ -84,7 +84,7 @@ class Risk:
             self._look(context, account, state, emit)
         elif context["source"] == EXECUTIONS:
             self._book(context, event, account, state, emit)
-        else:
+        elif context["source"] == INTENTS:
             self._decide(context, event, account, state, emit)
 
     def _begin(self, account: np.void) -> None:

@@ -25,6 +25,7 @@ class Risk(Stage):
     emits: ClassVar[Mapping[str, Mapping[str, int]]] = {
         "executions": {"outcomes": 1},
         "intents": {"orders": 1, "outcomes": 1},
+        "correlations": {},
         TICK: {"orders": 1},
     }
     quotes = True

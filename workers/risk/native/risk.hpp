@@ -28,7 +28,7 @@ class Risk final : public Kernel {
       book(context, *static_cast<const Execution*>(input), state, emit);
     else if (context.source == kIntentsIn)
       decide(context, *static_cast<const Intent*>(input), state, emit);
-    else
+    else if (context.source == Context::kTick)
       look(context, state, emit);
   }
 

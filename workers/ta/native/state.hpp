@@ -42,4 +42,18 @@ struct IndicatorState {
 static_assert(sizeof(IndicatorState) ==
               (13 + IndicatorState::kLong + 7 * IndicatorState::kWindow) * 8);
 
+/// Where the samples of the correlations are.
+struct SampleClock {
+  std::int64_t interval;    // the one that is going on: its number since the epoch; 0: none yet
+  std::uint64_t rows_due;   // of the latest sample, that are not published yet
+};
+static_assert(sizeof(SampleClock) == 16);
+
+/// An instrument when that interval began.
+struct SampleState {
+  std::int64_t price;       // of its last trade; 0: not known
+  std::uint64_t restarts;   // as in BarState
+};
+static_assert(sizeof(SampleState) == 16);
+
 }  // namespace bot4

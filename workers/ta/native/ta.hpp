@@ -1,5 +1,6 @@
-// Technical analysis: trades become bars, and each bar that closes becomes a row of features.
-// workers/ta/reference/ is the same in slow, obvious Python.
+// Technical analysis: trades become bars, and each bar that closes becomes a row of features; at whole
+// intervals all instruments' returns become correlations. workers/ta/reference/ is the same in slow,
+// obvious Python.
 #pragma once
 
 #include <cstdint>
@@ -11,13 +12,18 @@
 #include "bars.hpp"
 #include "flow.hpp"
 #include "indicators.hpp"
+#include "sampling.hpp"
 
 namespace bot4 {
 
 class TechnicalAnalysis final : public Kernel {
  public:
-  TechnicalAnalysis(const BarSettings& bars, const Windows& windows, std::uint64_t instruments)
-      : bars_(bars), indicators_(windows), instruments_(instruments) {}
+  TechnicalAnalysis(const BarSettings& bars, const Windows& windows, std::int64_t sample_ns,
+                    std::uint64_t instruments)
+      : bars_(bars),
+        indicators_(windows),
+        sampler_(sample_ns, instruments),
+        instruments_(instruments) {}
 
   void step(const Context&, const void* input, State& state, Emit& emit) override {
     if (input == nullptr) return;
@@ -27,6 +33,9 @@ class TechnicalAnalysis final : public Kernel {
       throw std::out_of_range("market record " + std::to_string(market.header.sequence) +
                               ": instrument was " + std::to_string(index) + ", must be below " +
                               std::to_string(instruments_));
+    sampler_.take(market, state);
+    sampler_.emit_due(market, state,
+                      [&emit](Correlations& row) { emit(kCorrelationsRing, row); });
     switch (market.kind) {
       case MarketKind::kQuote:
         bars_.take_quote(market, state.edit<BarState>(kBars, index));
@@ -44,7 +53,7 @@ class TechnicalAnalysis final : public Kernel {
 
  private:
   enum Group : std::size_t { kBars, kIndicators };
-  static constexpr std::size_t kFeaturesRing = 0;
+  static constexpr std::size_t kFeaturesRing = 0, kCorrelationsRing = 1;
 
   void take_trade(const Market& market, State& state, Emit& emit) const {
     const std::uint32_t index = market.header.instrument;
@@ -92,6 +101,7 @@ class TechnicalAnalysis final : public Kernel {
 
   BarBuilder bars_;
   Indicators indicators_;
+  Sampler sampler_;
   std::uint64_t instruments_;
 };
 

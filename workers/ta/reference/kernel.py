@@ -1,4 +1,7 @@
-"""The kernel of the ta stage: market records in, a row of features for each bar that closes."""
+"""The kernel of the ta stage: market records in, a row of features for each bar that closes.
+
+And at whole intervals the correlations of all instruments' returns, a row a step.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ from pipeline.vocabulary import MarketKind
 from workers.ta.features import FEATURES_VERSION
 from workers.ta.reference.bars import Bar, BarBuilder
 from workers.ta.reference.indicators import Indicators, Values, flow
+from workers.ta.reference.sampling import Sampler
 
 
 class TechnicalAnalysis:
-    """One step a market record; at most one row.
+    """One step a market record; at most one row of features, and one of correlations.
 
     State of an instrument: in `bars` the bar that is being built and the latest quote, in
     `indicators` what a closed bar changes.
@@ -26,6 +30,7 @@ class TechnicalAnalysis:
     def __init__(self, settings: Mapping[str, Any], instruments: Sequence[Instrument]) -> None:
         self.bars = BarBuilder(settings)
         self.indicators = Indicators(settings)
+        self.sampler = Sampler(settings["correlation_s"], len(instruments))
         self.instruments = len(instruments)
 
     def step(
@@ -44,6 +49,9 @@ class TechnicalAnalysis:
                 f"market record {event['sequence']}: instrument was {index}, "
                 f"must be below {self.instruments}"
             )
+        # First: what the record tells is of the interval that it begins.
+        self.sampler.take(event, state)
+        self.sampler.emit_due(event, state, emit)
         if event["kind"] == MarketKind.QUOTE:
             self.bars.take_quote(event, state.edit("bars", index))
         elif event["kind"] == MarketKind.STALE:
