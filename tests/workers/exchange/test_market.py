@@ -18,7 +18,7 @@ def market(seed: int = 1, volatility_bp: float = 2) -> SeededMarket:
     return SeededMarket(LISTINGS, seed, volatility_bp)
 
 
-WHOLE = market().events(1, 4 * BLOCK)
+WHOLE = market().events(1, 5 * BLOCK)
 SHARED = market()
 
 
