@@ -220,6 +220,19 @@ def test_a_crossed_book_is_stale_at_once(venue: str) -> None:
     assert len(both.wishes()) == 1
 
 
+def test_a_snapshot_that_is_older_than_a_crossed_book_is_wished_for_again() -> None:
+    both = live("binance")
+    both.ok(f.binance_depth(13, 13, [("100.20", "1")], [("100.20", "0"), ("100.30", "1")]))
+    both.ok(f.binance_depth(14, 14, [("100.30", "1")]))
+    both.wishes()
+    old = f.binance_snapshot(12, [("100.00", "1")], [("100.20", "1")])
+    assert both.snapshot(old) == (Verdict.OK, [])
+    assert both.state() is BookState.STALE
+    assert both.wishes() == [Wish(WishKind.SNAPSHOT, 0, 0, 0)]
+    _, events = both.snapshot(f.binance_snapshot(14, [("100.20", "1")], [("100.40", "1")]))
+    assert kinds(events) == [RESYNC, QUOTE]
+
+
 def test_a_kraken_book_is_verified_by_the_digits_as_they_were_sent() -> None:
     both = live("kraken")
     after = (("100.0", "2.50000000"), f.BIDS[1])

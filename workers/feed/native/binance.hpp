@@ -270,7 +270,8 @@ class Binance final : public Decoder {
   void start_book(Market& market, std::uint64_t last, std::int64_t received_ns, Sink& sink) {
     std::deque<Kept>& kept = kept_[market.listing.instrument];
     while (!kept.empty() && kept.front().final <= last) kept.pop_front();
-    if (!kept.empty() && kept.front().previous > last) {
+    // Without anything kept, of a crossed book, the snapshot may be older than what was applied to that.
+    if (kept.empty() ? last < market.last_update : kept.front().previous > last) {
       if (market.state == BookState::kNew) market.state = BookState::kWaiting;
       ask_for_snapshot(market);
       return;

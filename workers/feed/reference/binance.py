@@ -257,7 +257,8 @@ class Binance(Decoder):
         kept = self._kept[market.listing.symbol]
         while kept and kept[0].final <= last:
             kept.popleft()
-        if kept and kept[0].previous > last:
+        # Without anything kept, of a crossed book, it may be older than what was applied to that.
+        if (kept[0].previous > last) if kept else (last < market.last_update):
             if market.state == BookState.NEW:
                 market.state = BookState.WAITING
             self._wish(WishKind.SNAPSHOT, market)
