@@ -10,9 +10,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
+import numpy as np
 
 from pipeline.instruments import InstrumentError
-from workers._native import Arbiter, Line, Outbox, Recorder
+from pipeline.records import MARKET
+from pipeline.vocabulary import MarketKind
+from workers._native import Arbiter, Decoder, Line, Outbox, Recorder, Sink
 from workers.feed import decoding
 from workers.feed.capture import END
 from workers.feed.decoding import WISHES, BookState, PlainError, StaleReason, Verdict, WishKind
@@ -109,6 +112,14 @@ class Connection:
         self.stop()
         self._lose(StaleReason.DISCONNECTED)
 
+    def go_on_from(self, predecessor: Connection) -> None:
+        """Have fetched what a line that has ended knew to be missing, and had no time for."""
+        for row, ranges in predecessor._missing.items():
+            for first, last in ranges:
+                self._note(row, first, last)
+            if self.session.is_connected:  # else once it is
+                self._fetch(WishKind.TRADES, row, self._fetch_trades(row))
+
     async def run(self) -> None:
         """Read until `stop`.
 
@@ -144,14 +155,14 @@ class Connection:
         self._on_message(payload, received_ns)
 
     def _on_message(self, payload: memoryview, received_ns: int) -> None:
-        if self._fresh and (past := self._venue.past(payload, self._fresh)):
-            self._fresh.difference_update(past)
-            code = self._decode(payload, received_ns, self._scratch)
-            self._scratch.take()
-        else:
-            code = self._decode(payload, received_ns, self._line)
+        past = self._venue.past(payload, self._fresh) if self._fresh else ()
+        sink = self._scratch if past else self._line
+        code = self._decode(payload, received_ns, sink)
         if code:
-            self._look(code, payload, received_ns)
+            self._look(code, payload, received_ns, sink)
+        if past:
+            self._fresh.difference_update(past)
+            self._tell_all_but_trades()
         if self._outbox.kept:
             self._settle()
         if self._told is not None:
@@ -166,7 +177,11 @@ class Connection:
             # As if it had come over this line: the next one shows whether one is missing.
             self.decoder.trade(row, self._arbiter.last_trade(row), 1, 1, 1, 0, 0, self._scratch)
         self._scratch.take()
-        self._fresh = set(self._rows).difference(known) if self._venue.sends_past else set()
+        if self._venue.sends_past:
+            # Of others the decoder has seen the past, and tells what came while there was no line.
+            self._fresh = {
+                row for row in self._rows if row not in known and not self.decoder.last_trade(row)
+            }
         now = time.monotonic()
         self._asked = dict.fromkeys(self._rows, now)
         self._ask(*self._venue.subscriptions(known))
@@ -195,7 +210,13 @@ class Connection:
 
     # What messages need.
 
-    def _look(self, code: int, payload: memoryview, received_ns: int) -> None:
+    def _tell_all_but_trades(self) -> None:
+        """Tell what a message with trades of the past has said besides: that books are stale."""
+        records = np.frombuffer(self._scratch.take(), MARKET)
+        for record in records[records["kind"] != MarketKind.TRADE]:
+            self._line.tell(record)
+
+    def _look(self, code: int, payload: memoryview, received_ns: int, sink: Sink) -> None:
         """See to a message that was not simply told."""
         verdict = code & ~WISHES
         if verdict == Verdict.FALLBACK:
@@ -205,7 +226,7 @@ class Connection:
                 self.decoder.refuse()
                 verdict = Verdict.MALFORMED
             else:
-                code = self.decoder.decode_again(plain, received_ns, self._line)
+                code = self.decoder.decode_again(plain, received_ns, sink)
                 verdict = code & ~WISHES
         if verdict == Verdict.MALFORMED:
             self._warn("a message could not be read", bytes(payload[:_SHOWN]))
@@ -367,6 +388,11 @@ class Connection:
             await self._replay(row, *missing)
 
     async def _replay(self, row: int, first: int, last: int) -> None:
+        # The decoder of the messages takes all before its first connection as known, which is not
+        # so if another line was to fetch it. The arbiter knows what was told.
+        decoder = self._venue.decoder()
+        decoder.trade(row, first - 1, 1, 1, 1, 0, 0, self._scratch)
+        self._scratch.take()
         pages = self._venue.replay(row, first, last)
         url = next(pages)
         insists = True
@@ -375,7 +401,8 @@ class Connection:
                 trades = await self._page(row, url, insists=insists)
                 if trades is None:
                     return
-                await self._tell(row, [each for each in trades if first <= each.trade_id <= last])
+                missing = [each for each in trades if first <= each.trade_id <= last]
+                await self._tell(decoder, row, missing)
             except asyncio.CancelledError:
                 if first <= last:
                     self._note(row, first, last)  # for the next connection
@@ -408,7 +435,7 @@ class Connection:
             await asyncio.sleep(jittered(_AGAIN_MOST_S))
         return None
 
-    async def _tell(self, row: int, trades: Sequence[Trade]) -> None:
+    async def _tell(self, decoder: Decoder, row: int, trades: Sequence[Trade]) -> None:
         instrument = self._venue.instrument(row)
         for number, trade in enumerate(trades, 1):
             try:
@@ -418,7 +445,7 @@ class Connection:
                 self._warn("a trade could not be read", str(error))
                 continue
             now = time.monotonic_ns()
-            self.decoder.trade(
+            decoder.trade(
                 row, trade.trade_id, price, quantity, trade.aggressor, trade.venue_ns, now,
                 self._line,
             )  # fmt: skip

@@ -121,12 +121,14 @@ class Lines:
                     current.retire()
                     await running
                     self._end(current)
+                    successor.go_on_from(current)
                     current, running = successor, follows
                 else:
                     _log.warning("%s: no new connection to replace the old one", self.venue.name)
                     successor.stop()
                     await follows
                     self._end(successor)
+                    current.go_on_from(successor)
             await running
         finally:
             running.cancel()

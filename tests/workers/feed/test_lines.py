@@ -10,6 +10,7 @@ from tests.workers.feed.venues import COUNT, NAMES, desk
 from workers.exchange import binance_rest
 from workers.exchange.script import begin, entry_of
 from workers.feed.decoding import StaleReason
+from workers.feed.venue import Allowance
 
 
 @pytest.mark.parametrize("venue", NAMES)
@@ -171,6 +172,28 @@ def test_a_replay_that_was_cut_off_goes_on_over_the_next_connection() -> None:
                 await until(feed.is_whole)
                 await feed.live()
                 feed.check_whole()
+
+    run(test())
+
+
+@pytest.mark.parametrize("venue", NAMES)
+def test_a_replay_that_was_cut_off_goes_on_over_the_line_that_takes_over(venue: str) -> None:
+    async def test() -> None:
+        async with desk(venue, rate=200, lifetime=0.5) as feed:
+            await until(lambda: all(len(feed.of(MarketKind.TRADE, i)) > 3 for i in range(COUNT)))
+            feed.lines.venue.trades_requests = Allowance(1, 1e6)
+            assert feed.lines.venue.trades_requests.wait() == 0  # there is no other one
+            feed.ahead_s += 10.0
+            feed.fault("reset")
+            await until(lambda: not feed.is_whole())
+            first = feed.lines.connections[0]
+            await until(lambda: first not in feed.lines.connections)
+            assert not feed.is_whole()
+            feed.lines.venue.trades_requests = Allowance(1000, 1.0)
+            first = feed.lines.connections[0]
+            await until(lambda: first not in feed.lines.connections)
+            await until(feed.is_whole)
+            feed.check_whole()
 
     run(test())
 
