@@ -453,6 +453,7 @@ void a_source_that_begins_anew_repeats_nothing() {
   CHECK(publisher.published() == before + 1 && publisher.last_trade(0) == 402, publisher.published());
   send(outbox, 5, 1);
   CHECK(publisher.published() == before + 2 && publisher.position() == 5, publisher.published());
+  CHECK(outbox.dropped().trades == 10 && outbox.dropped().quotes == 0, outbox.dropped().trades);
 }
 
 void a_full_ring_lets_the_feed_publish_nothing() {

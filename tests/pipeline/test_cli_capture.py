@@ -112,6 +112,9 @@ def test_one_that_is_killed_costs_nothing(
     assert told(records) == expected(venue, path)
     kinds = records["kind"].tolist()
     assert kinds.count(MarketKind.STALE) == kinds.count(MarketKind.RESYNC) == 1
+    for count, kind in (("trades", MarketKind.TRADE), ("quotes", MarketKind.QUOTE)):
+        # What is told again is not counted again; a feed that was killed had not counted all.
+        assert json.loads(out)["feed"][count] <= kinds.count(kind)
     assert kinds.index(MarketKind.STALE) < kinds.index(MarketKind.RESYNC) < len(kinds) - 100
 
 

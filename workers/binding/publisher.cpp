@@ -105,6 +105,13 @@ void bind_publisher(nb::module_& module) {
       .def("begin", &Outbox::begin)
       .def("at", &Outbox::at, nb::arg("position"))
       .def_prop_ro("kept", &Outbox::kept)
+      .def("dropped",
+           [](const Outbox& self) {
+             nb::dict result;
+             result["trades"] = self.dropped().trades;
+             result["quotes"] = self.dropped().quotes;
+             return result;
+           })
       .def_prop_ro("position", &Outbox::position);
   nb::class_<Arbiter>(module, "Arbiter")
       .def(nb::init<Sink&, std::size_t, bool>(), nb::arg("out"), nb::arg("instruments"), nb::kw_only(),

@@ -174,8 +174,9 @@ class Feed:
 
     def _count(self) -> None:
         counts = [lines.counts() for lines in self._lines]
+        dropped = self._outbox.dropped()
         for name, before in self._counted.items():
-            now = sum(each[name] for each in counts)
+            now = sum(each[name] for each in counts) - dropped.get(name, 0)
             self._counters.add(name, now - before)
             self._counted[name] = now
 

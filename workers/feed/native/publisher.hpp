@@ -221,6 +221,7 @@ class Outbox final : public Sink {
     if (at_ != 0) {
       if (left_ != 0 && Publisher::is_of_the_market(record)) {
         --left_;
+        ++(record.kind == MarketKind::kTrade ? dropped_.trades : dropped_.quotes);
         return;
       }
       record.position = std::max(at_, resume_);
@@ -236,6 +237,13 @@ class Outbox final : public Sink {
 
   std::size_t kept() const { return kept_.size(); }
 
+  /// Of what was told here, that which had been published.
+  struct Dropped {
+    std::uint64_t trades = 0;
+    std::uint64_t quotes = 0;
+  };
+  const Dropped& dropped() const { return dropped_; }
+
   /// Where the source is to go on: behind what is kept, too.
   std::uint64_t position() {
     for (auto each = kept_.rbegin(); each != kept_.rend(); ++each)
@@ -250,6 +258,7 @@ class Outbox final : public Sink {
   std::uint64_t resume_ = 0;   // messages before it were told, ...
   std::uint64_t records_ = 0;  // ... and so many records of it
   std::uint64_t left_ = 0;     // of this message, to be dropped
+  Dropped dropped_;
 };
 
 }  // namespace bot4
