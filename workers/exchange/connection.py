@@ -60,7 +60,7 @@ class Connection(WSListener):
         self._wanted = asyncio.Event()
         self._gone = asyncio.Event()
         self._is_dead = False  # half open: the exchange has forgotten it
-        self._frozen = 0  # black holes that it is in
+        self._frozen = False  # in a black hole
         self._congested = False
         self._unanswered: float | None = None
         self.task: asyncio.Task[None]
@@ -153,7 +153,7 @@ class Connection(WSListener):
 
     def freeze(self) -> None:
         """Fall into a black hole: nothing comes, nothing goes."""
-        self._frozen += 1
+        self._frozen = True
         self._outlet.freeze()
         self._writable.clear()
         self._transport.underlying_transport.pause_reading()
@@ -162,8 +162,8 @@ class Connection(WSListener):
         """Come out of it: what was on its way arrives."""
         if not self._frozen:
             return
-        self._frozen -= 1
-        if not self._frozen and not self._gone.is_set():
+        self._frozen = False
+        if not self._gone.is_set():
             self._outlet.thaw()
             self._resume_reading()
             if not (self._congested or self._is_dead):

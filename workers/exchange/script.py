@@ -103,8 +103,8 @@ async def play(faults: Faults, entries: Sequence[Entry]) -> None:
 
 
 def _end(faults: Faults, fault: Fault) -> None:
-    # Another of its kind may have replaced it.
-    if fault in faults.active():
+    # Another of its kind may have replaced it, and be just like it.
+    if any(each is fault for each in faults.active()):
         faults.end(fault.name, fault.venue)
 
 

@@ -241,8 +241,8 @@ class ExchangeServer:
     def _on_fault(self, fault: Fault, begins: bool) -> None:
         of_it = [each for each in self._connections if fault.venue in (None, each.venue)]
         if fault.name == "black-hole":
-            for each in of_it:
-                if begins:
+            for each in of_it:  # it may be in several, and one may have replaced another
+                if self.faults.of(each.venue).black_hole:
                     each.freeze()
                 else:
                     each.thaw()

@@ -128,8 +128,10 @@ def test_a_fault_that_was_replaced_does_not_end_with_the_first() -> None:
         faults = Faults()
         begin(faults, Entry(0, (Fault.parse("drop=1"),), 0.01))
         begin(faults, Entry(0, (Fault.parse("drop=0.5"),), None))
+        begin(faults, Entry(0, (Fault.parse("jitter=1s"),), 0.01))
+        begin(faults, Entry(0, (Fault.parse("jitter=1s"),), None))
         begin(faults, Entry(0, (Fault.parse("latency=1s"),), 0.02))
-        await until(lambda: len(faults.active()) == 1)
-        assert faults.active() == [Fault("drop", 0.5)]
+        await until(lambda: len(faults.active()) == 2)
+        assert faults.active() == [Fault("drop", 0.5), Fault("jitter", 1.0)]
 
     run(test())

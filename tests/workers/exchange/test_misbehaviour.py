@@ -22,6 +22,7 @@ from tests.workers.exchange.samples import (
     until,
 )
 from workers.exchange.faults import Fault
+from workers.exchange.script import begin, entry_of
 from workers.exchange.wire import EPOCH_US
 
 PATH = f"/stream?streams={ALL}&after=0&count=2000"
@@ -233,6 +234,21 @@ def test_a_black_hole_swallows_all_for_its_time() -> None:
             # Nothing is lost: the connection itself has survived.
             found = [json.loads(await alice.texts.get())["data"]["i"] for _ in range(400)]
             assert found == list(range(2, 402))
+
+    run(test())
+
+
+def test_a_black_hole_that_replaces_another_ends_when_it_does() -> None:
+    async def test() -> None:
+        async with serving(1000) as (server, port):
+            async with client(port, f"/stream?streams={ALL}&after=0") as alice:
+                await alice.texts.get()
+                for seconds in (0.1, 0.2):
+                    begin(server.faults, entry_of({"fault": f"black-hole={seconds}s"}))
+                begin(server.faults, entry_of({"fault": "binance:black-hole=50ms"}))
+                await until(lambda: not server.faults.active())
+                alice.transport.send_ping(b"x")
+                await alice.pongs.get()
 
     run(test())
 
