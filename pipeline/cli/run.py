@@ -155,7 +155,7 @@ def configure(
     }
     said: list[str] = []
     if captures:
-        said = captured.choose(config, captures, venue, speed or "recorded")
+        said = captured.choose(config, captures, venue, "recorded" if speed is None else speed)
     else:
         if speed is not None:
             raise ConfigError(f"--speed was {speed!r}, must be left out without --capture")

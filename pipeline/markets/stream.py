@@ -40,7 +40,7 @@ def remedy(name: str, others: tuple[str, ...] = ()) -> str:
     """Return what to write in the place of a venue that is not known; `others` are known, too."""
     close = difflib.get_close_matches(name, sorted({*others, *names()}), 3)
     meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"be {', '.join(others)} or one that ccxt.pro reads; {meant}All of them: {_LIST}"
+    return f"be {', '.join(others)} or one that ccxt.pro reads; {meant}{_LIST} lists them"
 
 
 class _Watched:

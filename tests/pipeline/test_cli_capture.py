@@ -227,7 +227,10 @@ def test_instruments_in_other_currencies_are_left_out_and_named(name: str, tmp_p
         (f.binance_trade(1), ("--venue", "okx"), 1, "--venue was 'okx', must be"),
         (f.binance_trade(1), ("--speed", "fast"), 1, "speed was 'fast', must be recorded"),
         (f.binance_trade(1), ("--events", "5"), 78, "--events was 5, must be left out"),
+        (f.binance_trade(1), ("--speed", ""), 1, "speed was '', must be recorded"),
         ("no frame", (), 1, "line was b'no frame', must begin with"),
+        ("", (), 1, "capture.jsonl had no messages, must have some"),
+        ("", ("--venue", "kraken"), 1, "capture.jsonl had no messages, must have some"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_traded_is_refused_by_name(

@@ -98,7 +98,6 @@ class ExchangeServer:
         self._place = ("", 0)
         self._is_closing = False
         self._opening: asyncio.Task[None] | None = None
-        self._restarted: asyncio.TimerHandle | None = None
         self._failed = asyncio.Event()
         self._failure: BaseException | None = None
 
@@ -113,7 +112,13 @@ class ExchangeServer:
         while not self.exchange.approach(self._position + 1, _BLOCKS):
             await asyncio.sleep(0)
         self.exchange.start(self._position)
-        await self._listen(host, port)
+        try:
+            await self._listen(host, port)
+        except OSError as error:
+            raise OSError(
+                f"exchange's address was {host}:{port}, must be this machine's with a port that "
+                f"is free, or 0: {error.strerror or error}"
+            ) from None
         assert self._server is not None
         chosen: int = self._server.sockets[0].getsockname()[1]
         self._place = (host, chosen)

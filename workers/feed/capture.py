@@ -84,7 +84,9 @@ def frames(path: Path) -> Iterator[Frame]:
                     yield Frame(0, Kind.CONNECT, b"")
                 yield frame
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-            raise CaptureError(f"{path} could not be decompressed: {error}") from None
+            raise CaptureError(
+                f"{path} could not be decompressed, must be whole: {error}"
+            ) from None
 
 
 def merged(paths: Iterable[Path]) -> Iterator[Frame]:

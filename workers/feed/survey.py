@@ -184,6 +184,8 @@ def fingerprint(paths: Sequence[Path]) -> str:
 
 def _tradable(found: str | None, venue: str | None, paths: Sequence[Path]) -> str:
     names = ", ".join(map(str, paths))
+    if found is None and next(merged(paths), None) is None:
+        raise CheckError(f"{names} had no messages, must have some")
     if found is None and venue is None:
         raise CheckError(
             f"the venue of {names} cannot be told from its messages, must be given: "

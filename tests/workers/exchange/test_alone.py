@@ -85,7 +85,7 @@ def test_it_plays_a_capture(tmp_path: Path) -> None:
         (["--rate", "2000000"], 1, "bot4: exchange.rate was 2000000, must be from 0 to 1000000"),
         (["--venues", "okx"], 2, "was 'okx', must be some of binance, kraken, coinbase"),
         (["--script", "/nowhere"], 2, "File '/nowhere' does not exist"),
-        (["--host", "203.0.113.1"], 1, "bot4: "),
+        (["--host", "203.0.113.1"], 1, "203.0.113.1:0, must be this machine's with a port that is"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(arguments: list[str], code: int, message: str) -> None:

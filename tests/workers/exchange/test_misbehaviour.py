@@ -240,15 +240,15 @@ def test_a_black_hole_swallows_all_for_its_time() -> None:
 
 def test_a_black_hole_that_replaces_another_ends_when_it_does() -> None:
     async def test() -> None:
-        async with serving(1000) as (server, port):
-            async with client(port, f"/stream?streams={ALL}&after=0") as alice:
-                await alice.texts.get()
-                for seconds in (0.1, 0.2):
-                    begin(server.faults, entry_of({"fault": f"black-hole={seconds}s"}))
-                begin(server.faults, entry_of({"fault": "binance:black-hole=50ms"}))
-                await until(lambda: not server.faults.active())
-                alice.transport.send_ping(b"x")
-                await alice.pongs.get()
+        path = f"/stream?streams={ALL}&after=0"
+        async with serving(1000) as (server, port), client(port, path) as alice:
+            await alice.texts.get()
+            for seconds in (0.1, 0.2):
+                begin(server.faults, entry_of({"fault": f"black-hole={seconds}s"}))
+            begin(server.faults, entry_of({"fault": "binance:black-hole=50ms"}))
+            await until(lambda: not server.faults.active())
+            alice.transport.send_ping(b"x")
+            await alice.pongs.get()
 
     run(test())
 
