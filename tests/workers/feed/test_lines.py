@@ -254,3 +254,19 @@ def test_a_line_is_replaced_by_one_that_is_live_before_it_goes() -> None:
                 feed.check_whole()
 
     run(test())
+
+
+def test_a_line_stays_if_none_can_be_made_to_replace_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with desk("kraken", lifetime=0.3, overlap_s=0.2) as feed:
+            feed.fault("refuse")
+            said = "no new connection to replace the old one"
+            await until(lambda: any(said in text for text in caplog.messages))
+            feed.server.faults.clear()
+            first = feed.lines.connections[0]
+            await until(lambda: first not in feed.lines.connections)
+            await feed.quoted()
+            assert not len(feed.of(MarketKind.STALE))
+            feed.check_whole()
+
+    run(test())

@@ -57,7 +57,14 @@ class Kept(Recorder):
 class Desk:
     """A simulator and a feed that reads one of its venues."""
 
-    def __init__(self, venue: str, links: int, rate: int, lifetime: float | None) -> None:
+    def __init__(
+        self,
+        venue: str,
+        links: int,
+        rate: int,
+        lifetime: float | None,
+        overlap_s: float = 30.0,
+    ) -> None:
         self.ahead_s = 0.0  # by which the venue's clock is
         self.server = ExchangeServer(
             _LISTINGS,
@@ -71,6 +78,7 @@ class Desk:
         self.lines: Lines
         self._links = links
         self._lifetime = lifetime
+        self._overlap_s = overlap_s
         self._records = np.zeros(0, MARKET)
 
     def make(self, port: int) -> Venue:
@@ -92,6 +100,7 @@ class Desk:
             COUNT,
             links=self._links,
             settle=lambda: None,
+            overlap_s=self._overlap_s,
         )
         return asyncio.create_task(self.lines.run())
 
@@ -184,10 +193,15 @@ class Desk:
 
 @contextlib.asynccontextmanager
 async def desk(
-    venue: str, *, links: int = 1, rate: int = 1000, lifetime: float | None = None
+    venue: str,
+    *,
+    links: int = 1,
+    rate: int = 1000,
+    lifetime: float | None = None,
+    overlap_s: float = 30.0,
 ) -> AsyncIterator[Desk]:
     """A feed that is live from its first snapshot on."""
-    async with started(Desk(venue, links, rate, lifetime)) as made:
+    async with started(Desk(venue, links, rate, lifetime, overlap_s)) as made:
         yield made
 
 
