@@ -18,9 +18,9 @@ BOT4_DESCRIBE(bot4::Context, step, sequence, now_ns, source, instrument, halted,
 BOT4_DESCRIBE(bot4::Features, BOT4_HEADER, valid, version, bar, close, value)
 BOT4_DESCRIBE(bot4::Correlations, BOT4_HEADER, sample, first, count, value, samples)
 BOT4_DESCRIBE(bot4::Intent, BOT4_HEADER, intent_id, strategy, side, reduce_only, quantity, limit,
-              stop, created_ns, ttl_ns, score)
+              stop, created_ns, ttl_ns, score, target)
 BOT4_DESCRIBE(bot4::Order, BOT4_HEADER, order_id, intent_id, strategy, side, reduce_only, quantity,
-              limit, stop, reserved)
+              limit, stop, reserved, target)
 BOT4_DESCRIBE(bot4::Execution, BOT4_HEADER, order_id, intent_id, trade_id, kind, side, reason,
               strategy, quantity, price, leaves, fee, position)
 BOT4_DESCRIBE(bot4::Outcome, BOT4_HEADER, intent_id, order_id, kind, side, code, strategy, failed,

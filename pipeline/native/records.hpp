@@ -106,7 +106,8 @@ struct Intent {
   std::int64_t created_ns;
   std::int64_t ttl_ns;
   double score;             // -1 .. 1
-  std::uint64_t spare_words[2];
+  std::int64_t target;      // where the profit is taken, in ticks, 0 for nowhere
+  std::uint64_t spare_word;
 };
 static_assert(sizeof(Intent) == 128);
 
@@ -123,14 +124,15 @@ struct Order {
   std::int64_t limit;       // the worst price to be paid
   std::int64_t stop;
   std::int64_t reserved;    // money
-  std::uint64_t spare_words[3];
+  std::int64_t target;
+  std::uint64_t spare_words[2];
 };
 static_assert(sizeof(Order) == 128);
 
 enum class ExecutionKind : std::uint8_t { kFill = 1, kStop = 2, kRejected = 3, kExpired = 4 };
 
 /// What became of an order at the venue. After kRejected and kExpired, and with `leaves` 0, it is over.
-/// kStop is the fill of a protective stop that the venue held; it has an order id of its own, 0.
+/// kStop is the fill of a stop or a target that the venue held for a position; its order id is 0.
 struct Execution {
   Header header;
   std::uint64_t order_id;

@@ -39,10 +39,11 @@ class PaperExecutor:
     The breakers (`pipeline.admission`) are asked here too, and the order to flatten: that may have
     changed since risk looked. An order reduces if all that it would fill is held on the other side.
 
-    The size of the quote is not looked at. A stop belongs to a position: the fill that opens it
-    sets it, one that adds may replace it, and it goes with the position. A quote that reaches it
-    closes the position at that quote, halted or not, and whatever the breakers say: the venue
-    already has it.
+    The size of the quote is not looked at. A stop and a target belong to a position: the fill that
+    opens it sets them, one that adds may replace them, and they go with the position. A quote that
+    reaches the stop closes the position at that quote, one that reaches the target at the target,
+    which rested there; the stop comes first. That is so halted or not, and whatever the breakers
+    say: the venue already has them. Both are reported as STOP, and pay the taker's fee.
     """
 
     def __init__(
@@ -80,14 +81,14 @@ class PaperExecutor:
             return
         for field in ("bid", "ask", "received_ns"):
             held[field] = tick[field]
-        if not _is_stopped_out(held):
+        price = _closing_price(held)
+        if price == 0:
             return
         position = int(held["position"])
         execution = _answer(tick, held, int(held["strategy"]))
         execution["kind"] = ExecutionKind.STOP
         execution["side"] = Side.SELL if position > 0 else Side.BUY
-        price = int(held["bid"] if position > 0 else held["ask"])
-        self._fill(execution, abs(position), price, 0, held, state)
+        self._fill(execution, abs(position), price, (0, 0), held, state)
         emit("executions", execution)
 
     def _execute(
@@ -119,7 +120,8 @@ class PaperExecutor:
                 execution["kind"] = ExecutionKind.EXPIRED
             else:
                 execution["kind"] = ExecutionKind.FILL
-                self._fill(execution, filled, price, int(order["stop"]), held, state)
+                levels = int(order["stop"]), int(order["target"])
+                self._fill(execution, filled, price, levels, held, state)
         execution["position"] = held["position"]
         emit("executions", execution)
 
@@ -129,7 +131,13 @@ class PaperExecutor:
         return checked("price", quoted + slippage if buys else max(1, quoted - slippage))
 
     def _fill(
-        self, execution: np.void, quantity: int, price: int, stop: int, held: np.void, state: Any
+        self,
+        execution: np.void,
+        quantity: int,
+        price: int,
+        levels: tuple[int, int],
+        held: np.void,
+        state: Any,
     ) -> None:
         instrument = self.instruments[int(execution["instrument"])]
         stage = state.edit("stage", 0)
@@ -144,12 +152,17 @@ class PaperExecutor:
         after = checked("position", before + side * quantity)
         held["position"] = after
         execution["position"] = after
+        stop, target = levels
+        # Opened, through zero too: it must not inherit the levels of a position that is gone.
+        opens, adds = before * after <= 0, before * side > 0
         if after == 0:
-            held["stop"] = held["strategy"] = 0
-        # Opened, through zero too: it must not inherit the stop of a position that is gone.
-        elif before * after <= 0 or (before * side > 0 and stop != 0):
+            held["stop"] = held["target"] = held["strategy"] = 0
+            return
+        if opens or (adds and stop != 0):
             held["stop"] = stop
             held["strategy"] = execution["strategy"]
+        if opens or (adds and target != 0):
+            held["target"] = target
 
 
 def _is_stopped_out(held: np.void) -> bool:
@@ -160,6 +173,18 @@ def _is_stopped_out(held: np.void) -> bool:
     if position > 0:
         return 0 < bid <= stop
     return position < 0 and ask > 0 and ask >= stop
+
+
+def _closing_price(held: np.void) -> int:
+    """Return what the quote closes the position at; 0: it does not."""
+    position, target = int(held["position"]), int(held["target"])
+    bid, ask = int(held["bid"]), int(held["ask"])
+    if _is_stopped_out(held):
+        return bid if position > 0 else ask
+    if target <= 0 or position == 0:
+        return 0
+    is_reached = bid >= target if position > 0 else 0 < ask <= target
+    return target if is_reached else 0
 
 
 def _answer(event: np.void, held: np.void, strategy: int) -> np.void:

@@ -152,7 +152,7 @@ class Risk:
             account[field] = int(account[field]) + 1
 
         order = _answer(ORDER, intent)
-        for field in ("intent_id", "strategy", "side", "reduce_only", "quantity", "stop"):
+        for field in ("intent_id", "strategy", "side", "reduce_only", "quantity", "stop", "target"):
             order[field] = intent[field]
         order["order_id"] = cell["order_id"]
         order["limit"] = verdict.limit

@@ -340,6 +340,68 @@ def test_a_stop_is_kept_under_the_halt_word(venue: Venue) -> None:
     assert of(execution, "kind") == (ExecutionKind.STOP,)
 
 
+@pytest.mark.parametrize(("bid", "reached"), [(104, False), (105, True), (110, True)])
+def test_a_long_takes_its_profit_at_the_target_when_the_bid_reaches_it(
+    venue: Venue, bid: int, reached: bool
+) -> None:
+    venue.order(stop=95, target=105, strategy=6)
+    execution = venue.tick(bid=bid, ask=bid + 1, venue_ns=70, received_ns=71)
+    if not reached:
+        assert execution is None
+        assert venue.held()[["position", "stop", "target"]].tolist() == (10, 95, 105)
+        return
+    # It rested there, so it is had at its own price.
+    told = ("kind", "side", "quantity", "price", "leaves", "position", "trade_id", "fee")
+    assert of(execution, *told) == (ExecutionKind.STOP, -1, 10, 105, 0, 0, 2, 105 * 10 * FEE_E8)
+    origin = ("order_id", "intent_id", "strategy", "reason", "venue_ns", "received_ns")
+    assert of(execution, *origin) == (0, 0, 6, 0, 70, 71)
+    assert venue.held()[["position", "stop", "target", "strategy"]].tolist() == (0, 0, 0, 0)
+    assert venue.tick(bid=bid, ask=bid + 1) is None  # once
+
+
+@pytest.mark.parametrize(("ask", "reached"), [(96, False), (95, True), (90, True), (0, False)])
+def test_a_short_takes_its_profit_when_the_ask_reaches_its_target(
+    venue: Venue, ask: int, reached: bool
+) -> None:
+    venue.sell(stop=105, target=95)
+    execution = venue.tick(bid=max(0, ask - 1), ask=ask)
+    assert (execution is not None) == reached
+    if reached:
+        told = ("kind", "side", "quantity", "price", "position")
+        assert of(execution, *told) == (ExecutionKind.STOP, 1, 10, 95, 0)
+
+
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_where_a_quote_reaches_both_the_stop_wins(venue: Venue, side: Side) -> None:
+    # Levels on the wrong sides: whatever the quote is, it is beyond both.
+    stop, target = (120, 80) if side > 0 else (80, 120)
+    venue.order(side=side, limit=100 if side > 0 else 1, stop=stop, target=target)
+    assert of(venue.tick(bid=99, ask=100), "price") == (99 if side > 0 else 100,)
+
+
+@pytest.mark.parametrize("target", [0, -5])
+def test_no_target_is_never_reached(venue: Venue, target: int) -> None:
+    venue.order(target=target)
+    assert venue.tick(bid=10**6, ask=10**6 + 1) is None
+    assert venue.held()["position"] == 10
+
+
+def test_a_target_belongs_to_its_position(venue: Venue) -> None:
+    def levels_after(**fields: int) -> tuple[int, int, int]:
+        venue.order(**fields)
+        held = venue.held()
+        return int(held["position"]), int(held["stop"]), int(held["target"])
+
+    sell = {"side": Side.SELL, "limit": 1}
+    assert levels_after(stop=95, target=120) == (10, 95, 120)
+    assert levels_after(stop=96) == (20, 96, 120)  # adds without one: the first stays
+    assert levels_after(target=130) == (30, 96, 130)  # adds with one
+    assert levels_after(**sell, stop=50, target=60) == (20, 96, 130)  # reduces
+    assert levels_after(**sell, quantity=30) == (-10, 0, 0)  # turns, without one
+    assert levels_after(quantity=20, target=140) == (10, 0, 140)  # turns, with one
+    assert levels_after(**sell, target=5) == (0, 0, 0)  # gone
+
+
 def test_a_stop_belongs_to_its_position(venue: Venue) -> None:
     def stop_after(**fields: int) -> tuple[int, int, int]:
         venue.order(**fields)

@@ -1,5 +1,5 @@
 // The executor on paper: an order fills whole and at once at the quote, or not at all; it holds the
-// protective stops that a venue would hold. workers/executor/reference.py is the same in Python.
+// stops and targets that a venue would hold. workers/executor/reference.py is the same in Python.
 #pragma once
 
 #include "../../../pipeline/native/admission.hpp"
@@ -39,14 +39,24 @@ class PaperExecutor final : public Kernel {
     held.bid = tick.bid;
     held.ask = tick.ask;
     held.received_ns = tick.header.received_ns;
-    if (!is_stopped_out(held)) return;
+    const std::int64_t price = closing_price(held);
+    if (price == 0) return;
 
     Execution execution = answer(tick.header, held, held.strategy);
     execution.kind = ExecutionKind::kStop;
     execution.side = held.position > 0 ? Side::kSell : Side::kBuy;
-    fill(execution, held.position > 0 ? held.position : -held.position,
-         held.position > 0 ? held.bid : held.ask, 0, held, state);
+    fill(execution, held.position > 0 ? held.position : -held.position, price, {}, held, state);
     emit(kExecutionsOut, execution);
+  }
+
+  /// What the quote closes a position at: itself at the stop, which comes first; the target, which
+  /// rests at the venue, at the target. 0: neither.
+  static std::int64_t closing_price(const ExecutorInstrument& held) {
+    if (is_stopped_out(held)) return held.position > 0 ? held.bid : held.ask;
+    if (held.target <= 0 || held.position == 0) return 0;
+    const bool is_reached = held.position > 0 ? held.bid >= held.target
+                                              : held.ask > 0 && held.ask <= held.target;
+    return is_reached ? held.target : 0;
   }
 
   static bool is_stopped_out(const ExecutorInstrument& held) {
@@ -87,7 +97,7 @@ class PaperExecutor final : public Kernel {
         execution.kind = ExecutionKind::kExpired;  // immediate or cancel
       } else {
         execution.kind = ExecutionKind::kFill;
-        fill(execution, quantity, price, order.stop, held, state);
+        fill(execution, quantity, price, {order.stop, order.target}, held, state);
       }
     }
     execution.position = held.position;
@@ -108,6 +118,10 @@ class PaperExecutor final : public Kernel {
 
   // --- both -------------------------------------------------------------------------------------
 
+  struct Levels {
+    std::int64_t stop = 0, target = 0;
+  };
+
   /// An execution's header and owner; all else is yet to be said.
   static Execution answer(const Header& header, const ExecutorInstrument& held,
                           std::uint32_t strategy) {
@@ -119,7 +133,7 @@ class PaperExecutor final : public Kernel {
     return execution;
   }
 
-  void fill(Execution& execution, std::int64_t quantity, std::int64_t price, std::int64_t stop,
+  void fill(Execution& execution, std::int64_t quantity, std::int64_t price, Levels levels,
             ExecutorInstrument& held, State& state) const {
     const Instrument& instrument = instruments_[execution.header.instrument];
     execution.trade_id = ++state.edit<ExecutorStage>(kStage, 0).last_trade_id;
@@ -134,11 +148,14 @@ class PaperExecutor final : public Kernel {
     execution.position = held.position;
     const bool opens = held.position != 0 && (before == 0 || (before > 0) != (held.position > 0));
     const bool adds = !opens && before != 0 && (before > 0) == buys;
-    // A position that opens, through zero too, must not inherit the stop of one that is gone.
-    if (held.position == 0 || opens || (adds && stop != 0)) {
-      held.stop = held.position == 0 ? 0 : stop;
+    // A position that opens, through zero too, must not inherit the levels of one that is gone.
+    if (held.position == 0) levels = {};
+    const bool renews = held.position == 0 || opens;
+    if (renews || (adds && levels.stop != 0)) {
+      held.stop = levels.stop;
       held.strategy = held.position == 0 ? 0 : execution.strategy;
     }
+    if (renews || (adds && levels.target != 0)) held.target = levels.target;
   }
 
   ExecutorInstrument& of_instrument(const char* what, const Header& header, State& state) const {

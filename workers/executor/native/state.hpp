@@ -1,4 +1,4 @@
-// What the paper executor keeps: each instrument's quote, position and protective stop.
+// What the paper executor keeps: each instrument's quote, position, protective stop and target.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,11 @@ struct ExecutorInstrument {
   std::int64_t venue_ns;     // of the last tick: a quote or a trade
   std::int64_t position;     // lots, signed
   std::int64_t stop;         // protective stop of the position in ticks, 0 for none
+  std::int64_t target;       // where its profit is taken in ticks, 0 for nowhere
   std::uint32_t strategy;    // whose position it is
   std::uint32_t spare;
 };
-static_assert(sizeof(ExecutorInstrument) == 56);
+static_assert(sizeof(ExecutorInstrument) == 64);
 
 struct ExecutorStage {
   std::uint64_t last_trade_id;  // the first is 1

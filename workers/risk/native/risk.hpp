@@ -118,6 +118,7 @@ class Risk final : public Kernel {
     order.quantity = intent.quantity;
     order.limit = verdict.limit;
     order.stop = intent.stop;
+    order.target = intent.target;
     order.reserved = cell.reserved_e8;
     return order;
   }
