@@ -43,6 +43,7 @@ class Loop:
         latency: object,
         through: int,
         end_to_end: int | None,
+        step: int | None,
         end_to_end_input: int,
         sabotage: str,
     ) -> None: ...

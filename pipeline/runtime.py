@@ -124,6 +124,7 @@ def build(stage: Stage, segment: Segment, kernel: object | None = None) -> _nati
         latency=segment.histograms_writer(f"{stage.name}.latency"),
         through=latencies.index("through"),
         end_to_end=latencies.index("tick_to_order") if is_last else None,
+        step=latencies.index("step") if stage.timed else None,
         end_to_end_input=stage.inputs.index(topology.LAST) if is_last else 0,
         sabotage=stage.config.get("run", {}).get("sabotage", ""),
     )

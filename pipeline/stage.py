@@ -46,6 +46,9 @@ class Stage:
     """Whether contexts carry the latest quote of the input's instrument; ticks then come once for
     each instrument."""
 
+    timed: ClassVar[bool] = False
+    """Whether the time that each step takes is measured: where others' code runs in it."""
+
     def __init__(self, config: Mapping[str, Any]) -> None:
         """Keep the resolved configuration (plain data; decimals as strings)."""
         self.config = config
@@ -54,6 +57,9 @@ class Stage:
     def cells(self) -> dict[str, tuple[np.dtype[np.void], int]]:
         """Return the groups of cells that hold its state: name -> (dtype, count)."""
         raise NotImplementedError
+
+    def check(self) -> None:
+        """Raise StageError if what the configuration names cannot be used; before a run begins."""
 
     def kernel(self) -> object:
         """Return a new kernel: a capsule, or an object with `step`."""

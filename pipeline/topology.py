@@ -161,8 +161,9 @@ def edge(ring: str) -> Edge:
 def histograms_of(stage: Stage) -> tuple[str, ...]:
     """Return the latencies that a stage records, all in ns."""
     hops = tuple(f"hop.{ring}" for ring in stage.inputs)
+    steps = ("step",) if stage.timed else ()
     last = ("tick_to_order",) if LAST in stage.inputs else ()
-    return (*hops, "through", *last)
+    return (*hops, "through", *steps, *last)
 
 
 def layout(config: Mapping[str, Any], affinity: Mapping[str, Sequence[int]]) -> Layout:

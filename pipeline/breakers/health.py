@@ -218,7 +218,7 @@ class _Process:
         for row, instrument in enumerate(config["instruments"]):
             self._rows.setdefault(instrument["venue"], []).append(row)
         # A ring that wakes nobody is read when something else does: its hop says nothing.
-        judged = {"through", *(f"hop.{edge.ring}" for edge in topology.EDGES if edge.wakes)}
+        judged = {"through", "step", *(f"hop.{edge.ring}" for edge in topology.EDGES if edge.wakes)}
         self.latency = RecentLatency(
             lambda: {
                 histogram: values

@@ -88,6 +88,7 @@ class Loop final : private Emit {
     shm::HistogramWords* through;     // input stamped -> output published, ns
     shm::HistogramWords* end_to_end;  // feed's receive -> end of the step; null but in the last stage
     std::size_t end_to_end_input;
+    shm::HistogramWords* step = nullptr;  // context taken -> end of the step; null if not wanted
   };
 
   static constexpr std::uint64_t kBatch = 64;  // steps; the context ring must hold as many
@@ -105,10 +106,11 @@ class Loop final : private Emit {
         breakers_(breakers),
         words_(words),
         ticks_(std::move(ticks)),
-        latency_{latency, shm::HistogramWriter(latency.through), {}},
+        latency_{latency, shm::HistogramWriter(latency.through), {}, {}},
         sabotage_(sabotage),
         step_(words.committed->load(std::memory_order_acquire)) {
     if (latency.end_to_end != nullptr) latency_.end_to_end.emplace_back(latency.end_to_end);
+    if (latency.step != nullptr) latency_.step.emplace_back(latency.step);
     for (const Input& input : inputs)
       inputs_.push_back({shm::RingConsumer(input.ring, input.producer), input.needs,
                          shm::HistogramWriter(input.hop)});
@@ -205,7 +207,7 @@ class Loop final : private Emit {
   struct Latencies {
     Latency where;
     shm::HistogramWriter through;
-    std::vector<shm::HistogramWriter> end_to_end;  // one, or none
+    std::vector<shm::HistogramWriter> end_to_end, step;  // one each, or none
   };
 
   static State open(const std::vector<shm::CellsHeader*>& groups, std::uint64_t committed) {
@@ -239,6 +241,8 @@ class Loop final : private Emit {
       publish_context(context);
       input.hop.record(elapsed(header->stamped_ns, context.now_ns));
       run_step(context, header);
+      if (!latency_.step.empty())
+        latency_.step[0].record(elapsed(context.now_ns, shm::monotonic_ns()));
       if (!latency_.end_to_end.empty() && i == latency_.where.end_to_end_input)
         latency_.end_to_end[0].record(elapsed(header->received_ns, shm::monotonic_ns()));
       took_record_ = true;

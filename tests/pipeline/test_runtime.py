@@ -336,6 +336,8 @@ def test_hops_and_the_way_through_are_measured_once_a_record(new_desk: NewDesk) 
             assert histograms[f"hop.{source}"].count == len(ring[source])
         outputs = sum(len(ring[edge.ring]) for edge in topology.outputs_of(name))
         assert histograms["through"].count == outputs
+        if stage.timed:
+            assert histograms["step"].count == sum(len(ring[source]) for source in stage.inputs)
     last = desk.segment.histograms("executor.latency")["tick_to_order"]
     assert last.count == len(ring["orders"]) > 0
 

@@ -22,7 +22,7 @@ class PyLoop {
          nb::object run_words,
          std::int64_t tick_ns, std::uint64_t tick_steps, std::vector<std::uint64_t> tick_needs,
          nb::object latency, std::size_t through, std::optional<std::size_t> end_to_end,
-         std::size_t end_to_end_input, const std::string& sabotage)
+         std::optional<std::size_t> step, std::size_t end_to_end_input, const std::string& sabotage)
       : groups_(named(groups)),
         contexts_(region<shm::ObserverHeader>(contexts)),
         quotes_(quotes.is_none() ? nullptr : region<shm::TableHeader>(quotes)),
@@ -31,7 +31,7 @@ class PyLoop {
         histograms_(region<shm::HistogramWords>(latency)),
         ticks_{tick_ns, tick_steps, std::move(tick_needs)},
         latency_{histograms_ + through, end_to_end ? histograms_ + *end_to_end : nullptr,
-                 end_to_end_input},
+                 end_to_end_input, step ? histograms_ + *step : nullptr},
         sabotage_{sabotage == "dedupe", sabotage == "slots", sabotage == "context"},
         kernel_object_(std::move(kernel)) {
     // In the order of pipeline/topology.py's STAGE_WORDS and RUN_WORDS.
@@ -142,11 +142,13 @@ void bind_loop(nb::module_& module) {
       .def(nb::init<nb::object, nb::handle, nb::handle, nb::object, nb::object, nb::object,
                     nb::object, nb::object, nb::object, std::int64_t, std::uint64_t,
                     std::vector<std::uint64_t>, nb::object, std::size_t,
-                    std::optional<std::size_t>, std::size_t, const std::string&>(),
+                    std::optional<std::size_t>, std::optional<std::size_t>, std::size_t,
+                    const std::string&>(),
            nb::kw_only(), nb::arg("kernel"), nb::arg("groups"), nb::arg("group_cells"),
            nb::arg("cursors"), nb::arg("contexts"), nb::arg("quotes").none(), nb::arg("breakers"), nb::arg("words"),
            nb::arg("run_words"), nb::arg("tick_ns"), nb::arg("tick_steps"), nb::arg("tick_needs"),
            nb::arg("latency"), nb::arg("through"), nb::arg("end_to_end").none(),
+           nb::arg("step").none(),
            nb::arg("end_to_end_input"), nb::arg("sabotage"))
       .def("add_input", &PyLoop::add_input, nb::arg("name"), nb::arg("dtype"), nb::arg("ring"),
            nb::arg("bell").none(), nb::arg("needs"), nb::arg("hop"))

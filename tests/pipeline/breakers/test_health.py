@@ -262,6 +262,16 @@ def test_the_p99_of_the_last_second_counts_and_that_of_the_past_does_not(awake: 
     assert value(seen, "p99_ms") is None
 
 
+def test_a_strategy_whose_steps_take_too_long_makes_ml_sick_even_if_it_says_nothing(
+    awake: Eye,
+) -> None:
+    awake.watch(SECOND)
+    awake.cast.take("ml", "step", 1500, 3)  # each was waited for, and led to no intent
+    seen = awake.watch(SECOND)["ml"]
+    assert seen.wrong.startswith("p99 of step 1")
+    assert seen.wrong.endswith(" ms > 1000 ms")
+
+
 def test_one_straggler_makes_nobody_sick(awake: Eye) -> None:
     awake.watch(SECOND)
     awake.cast.take("ml", "through", 5000)
