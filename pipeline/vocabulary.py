@@ -68,5 +68,8 @@ class Denial(enum.IntEnum):
     DRAWDOWN = 808
 
 
+BOOKS = ("ta", "ml", "blend")
+"""The ways to score whose results are kept side by side, in the order of their cells."""
+
 CHECKS = tuple(code for code in Denial if code)
 """The bit of a check in a mask of failures is its place in here."""

@@ -11,14 +11,9 @@ from pipeline.records import Array
 
 def layouts() -> dict[str, Any]: ...
 def technical_analysis(settings: Mapping[str, Any], instruments: int) -> object: ...
+def blend(settings: object, model: Model | None, instruments: Iterable[Instrument]) -> object: ...
 def moving_average(
-    *,
-    weight_bp: int,
-    threshold_bp: int,
-    order_notional_e8: int,
-    stop_atr_bp: int,
-    ttl_ns: int,
-    instruments: Iterable[Instrument],
+    settings: object, model: Model | None, instruments: Iterable[Instrument]
 ) -> object: ...
 def risk(
     *,

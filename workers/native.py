@@ -9,6 +9,7 @@ import numpy as np
 from workers import _native
 from workers._native import (
     Correlation,
+    blend,
     correlate,
     correlate_plainly,
     moving_average,
@@ -20,6 +21,7 @@ from workers._native import (
 
 __all__ = [
     "Correlation",
+    "blend",
     "correlate",
     "correlate_plainly",
     "layouts",

@@ -17,8 +17,19 @@ from workers.exchange.listing import listings_from
 SETTINGS: dict[str, Any] = {
     "equity": "1000000000",
     "ta": {"trades_per_bar": 1, "fast": 1, "slow": 2, "rsi": 1, "atr": 1},
-    # A position is held for some trades only: its stop, 100 ranges away, is hardly ever hit.
-    "ml": {"stop_atr_bp": 1_000_000, "ttl_ms": 3_600_000},
+    # A position is held for some trades only: its stop and target, 100 ranges away,
+    # are hardly ever hit.
+    "ml": {
+        "strategy": "moving-average",
+        "model": "",
+        "cost_margin_bp": 0,
+        "kelly_bp": 0,
+        "volatility_target_bp": 0,
+        "order_notional": "1000",
+        "stop_atr_bp": 1_000_000,
+        "target_atr_bp": 1_000_000,
+        "ttl_ms": 3_600_000,
+    },
     "risk": {
         "position_bp": 10_000,
         "stale_ms": 600_000,

@@ -27,6 +27,10 @@ SETTINGS: Final[Mapping[str, str]] = {
     "ta.trades_per_bar": "2",
     "ta.fast": "2",
     "ta.slow": "5",
+    "ml.strategy": "moving-average",
+    "ml.model": "",
+    "ml.cost_margin_bp": "0",
+    "ml.kelly_bp": "0",
     "equity": "100000000",
     # What is killed on purpose is no crash loop, and no illness.
     "supervisor.restart_budget": "1000",
@@ -73,6 +77,7 @@ class ChaosRun:
         seed: int,
         sabotage: str | None,
         report: Callable[[str], None],
+        strategy: str | None = None,
     ) -> None:
         """Prepare it. `report` is given a sentence for each kill."""
         settings = {
@@ -81,6 +86,8 @@ class ChaosRun:
             "exchange.seed": str(seed),
             "state_dir": str(state_dir),
         }
+        if strategy is not None:
+            settings["ml.strategy"] = strategy
         sabotaged = ("--sabotage", sabotage) if sabotage else ()
         self._victim = Victim(name, settings, "--events", str(events), *sabotaged)
         self._report = report

@@ -37,6 +37,7 @@ def command() -> None:
 @click.option(
     "--stage", type=click.Choice([*topology.PIPELINE, "supervisor"]), help="Only this one."
 )
+@click.option("--strategy", help="Run this one, as ml.strategy names it; your own, for example.")
 @click.option(
     "--sabotage",
     type=click.Choice(["dedupe", "slots", "context"]),
@@ -49,6 +50,7 @@ def kill_command(
     kills: int,
     rate: int,
     stage: str | None,
+    strategy: str | None,
     sabotage: str | None,
     as_json_object: bool,
 ) -> None:
@@ -74,6 +76,7 @@ def kill_command(
             seed=seed,
             sabotage=sabotage,
             report=say,
+            strategy=strategy,
         )
         outcome = run.execute(plan(seed, events, kills, stage))
     figures = as_json(outcome)

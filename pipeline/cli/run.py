@@ -24,6 +24,7 @@ from pipeline.config import ConfigError, load
 from pipeline.config.model import Venues
 from pipeline.instruments import SIMULATOR
 from pipeline.markets import stream
+from pipeline.stage import load_object
 from pipeline.supervisor import Snapshot, Supervisor
 from pipeline.supervisor.supervisor import Result
 from shm import choose
@@ -149,7 +150,9 @@ def configure(
     if seed is not None:
         given["exchange.seed"] = seed
     loaded = load(config_file, flags=given)
-    config = loaded.config.resolved()
+    config = loaded.resolved()
+    # Whoever takes over from a process that died has to have the same answers.
+    config["ml"]["model_sha256"] = load_object("workers.ml.running:sha256_of")(config)
     config["run"] = {
         key: value for key, value in (("events", events), ("sabotage", sabotage)) if value
     }

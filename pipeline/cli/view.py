@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,15 @@ from rich.text import Text
 from pipeline import topology
 from pipeline.breakers.explain import readable
 from pipeline.instruments import instruments_from, money_to_text
-from pipeline.supervisor.snapshot import Snapshot, percentile_us
+from pipeline.supervisor.snapshot import Answers, Snapshot, percentile_us
 from shm import Histogram
 
 WIDTH = 110
 """Columns of a table that does not go to a terminal."""
 
 _GAP = 2
+
+_BOOK_NAMES = {"ta": "TA only", "ml": "ML only", "blend": "blend"}
 
 STYLES: Mapping[str, str] = {
     "closed": "green",
@@ -149,6 +152,26 @@ class StateTable:
         yield f"{now.orders:,} orders, {now.fills:,} fills, {now.denied:,} intents denied"
         yield f"equity {_money(now.equity_e8)} {currency}, pnl {_money(now.pnl_e8)} {currency}"
         yield f"held: {held or 'nothing'}"
+        yield f"model: {_model(now.model)}"
+        yield "at closes, net of costs: " + ", ".join(
+            f"{_BOOK_NAMES[name]} {book.result_bp + book.open_bp:+,.1f} bp ({book.trades:,} trades)"
+            for name, book in now.total().items()
+        )
+
+
+def _model(model: Answers) -> str:
+    if not model.asked:
+        return "none has been asked"
+    answered = model.asked - model.missing - model.stale
+    without = [
+        f"{count:,} {what}"
+        for count, what in (
+            (model.missing, "without an answer"),
+            (model.stale, "for which too old"),
+        )
+        if count
+    ]
+    return f"{model.word}, {answered:,} answers" + "".join(f", {each}" for each in without)
 
 
 def _are_closed(now: Snapshot) -> bool:
@@ -188,6 +211,14 @@ def as_json(now: Snapshot, config: Mapping[str, Any]) -> dict[str, Any]:
                 "p99_us": percentile_us(state.hop, 99),
             }
             for ring, state in now.rings.items()
+        },
+        "model": {"state": now.model.word, **dataclasses.asdict(now.model)},
+        "books": {
+            **{name: book.as_json() for name, book in now.total().items()},
+            "instruments": {
+                symbol: {name: book.as_json() for name, book in books.items()}
+                for symbol, books in now.books.items()
+            },
         },
         "global_breaker": now.global_breaker,
         "breakers": dict(now.breakers),

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pipeline.config.keys import dotted, is_text, meant, path_of, siblings
 from pipeline.config.lines import KeyPath, lines_of
-from pipeline.config.model import Config
+from pipeline.config.model import PACKAGED, Config
 
 PREFIX = "BOT4_"
 NOT_KEYS = frozenset({"BOT4_CONFIG", "BOT4_REQUIRE_TOOLS"})
@@ -59,6 +59,25 @@ class Loaded:
     config: Config
     file: Path | None
     origins: Mapping[KeyPath, Origin]
+
+    def resolved(self) -> dict[str, Any]:
+        """Return `Config.resolved()`, with paths made absolute.
+
+        Relative ones are of the folder of the file that names them, else of the current one.
+        """
+        config = self.config.resolved()
+        ml = config["ml"]
+        if ml["model"] not in ("", PACKAGED):
+            ml["model"] = self._absolute(("ml", "model"), ml["model"])
+        file, colon, name = ml["strategy"].rpartition(":")
+        if colon and file.endswith(".py"):
+            ml["strategy"] = f"{self._absolute(('ml', 'strategy'), file)}:{name}"
+        return config
+
+    def _absolute(self, key: KeyPath, path: str) -> str:
+        is_of_file = self.file is not None and self.origins.get(key, DEFAULT).line is not None
+        folder = self.file.parent if is_of_file and self.file is not None else Path()
+        return os.path.abspath(folder / Path(path).expanduser())
 
     def values(self, host: str | None = None) -> dict[str, tuple[object, Origin]]:
         """Return each key's value and origin, CPUs as they are on a host (default: this one)."""

@@ -25,6 +25,7 @@ from pipeline.config.breakers import Breakers
 from pipeline.config.lines import KeyPath
 from pipeline.config.table import Problem, Table, refuse
 from pipeline.config.values import (
+    WHOLE_BP,
     Amount,
     BasisPoints,
     Capacity,
@@ -178,6 +179,10 @@ class Venues(Table):
         return self
 
 
+PACKAGED = "packaged"
+"""For `ml.model`: the one in workers/ml/default, of the simulated market."""
+
+
 # As long as the state of ta keeps what they look at: workers/ta/native/windows.hpp.
 LongWindow = Annotated[int, Field(ge=1, le=256)]
 Window = Annotated[int, Field(ge=1, le=64)]
@@ -248,21 +253,51 @@ class MachineLearning(Table):
     strategy: Annotated[
         str,
         pattern(
-            r"[a-z][a-z0-9-]*|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
-            'a name such as "moving-average", or "package.module:Class"',
+            r"[a-z][a-z0-9_-]*|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*|[^\0]+\.py:[A-Za-z_]\w*",
+            'a name such as "blend", "path/to/file.py:Class" or "package.module:Class"',
         ),
-    ] = Field(default="moving-average", description="which")
+    ] = Field(default="blend", description="which; a path is relative to the file that names it")
+    model: Annotated[str, pattern(r"[^\0]*", "a directory")] = Field(
+        default=PACKAGED,
+        description='directory of the model, relative likewise; "packaged": of the simulator',
+    )
+    model_max_age_days: int = Field(
+        default=0, ge=0, le=36_500, description="most from the end of its data to a row; 0: any"
+    )
     weight_bp: BasisPoints = Field(
         default=5000, description="weight of technical analysis against the model, bp"
     )
-    threshold_bp: BasisPoints = Field(default=2500, description="least mixed signal to act on, bp")
+    enter_bp: PositiveBasisPoints = Field(default=2500, description="least score that enters, bp")
+    leave_bp: int = Field(
+        default=0, ge=-WHOLE_BP, lt=WHOLE_BP, description="largest score that leaves, bp"
+    )
+    cost_margin_bp: int = Field(
+        default=12_000, ge=0, le=1_000_000, description="least expected move, bp of its costs"
+    )
     order_notional: Amount = Field(
-        default=Decimal(1000), description="value of an order, in the account's currency"
+        default=Decimal(1500), description="most that an entry is worth, in the account's currency"
     )
     stop_atr_bp: int = Field(
-        default=30_000, gt=0, le=1_000_000, description="distance of the stop, bp of one ATR"
+        default=40_000, gt=0, le=1_000_000, description="distance of the stop, bp of one ATR"
+    )
+    target_atr_bp: int = Field(
+        default=80_000, gt=0, le=1_000_000, description="distance of the target, bp of one ATR"
+    )
+    volatility_target_bp: BasisPoints = Field(
+        default=3, description="of equity, what one ATR may move it by; 0: no matter"
+    )
+    kelly_bp: BasisPoints = Field(default=2500, description="of Kelly's fraction; 0: no matter")
+    degraded_size_bp: BasisPoints = Field(
+        default=5000, description="of an entry's size while the model has no answer, bp"
     )
     ttl_ms: int = Field(default=1000, gt=0, le=3_600_000, description="life of an intent, ms")
+
+    @field_validator("leave_bp")
+    @classmethod
+    def _is_below_the_entry(cls, leave: int, info: ValidationInfo) -> int:
+        if (enter := info.data.get("enter_bp")) is not None and leave >= enter:
+            raise ValueError(f"must be less than ml.enter_bp, {enter}")
+        return leave
 
 
 class Risk(Table):

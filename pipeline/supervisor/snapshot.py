@@ -15,6 +15,7 @@ import psutil
 from pipeline import topology
 from pipeline.instruments import money_to_text, to_e8
 from pipeline.stage import Stage
+from pipeline.vocabulary import BOOKS
 from shm import GlobalState, Histogram, OvertakenError, Segment
 
 _NS = 1_000
@@ -42,11 +43,51 @@ class RingState:
 
 
 @dataclass(frozen=True, slots=True)
+class Book:
+    """What one way to score would have earned at closes, net of costs, in bp of what was put in."""
+
+    trades: int
+    result_bp: float
+    open_bp: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {
+            "trades": self.trades,
+            "result_bp": round(self.result_bp, 3),
+            "open_bp": round(self.open_bp, 3),
+        }
+
+
+Books = Mapping[str, Book]
+"""Way to score -> its book: technical analysis only, the model only, both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How often the model was asked, and how often it had no answer, or was too old for one."""
+
+    asked: int
+    missing: int
+    stale: int
+
+    @property
+    def word(self) -> str:
+        """What to call that."""
+        if self.stale:
+            return "stale"
+        if not self.asked:
+            return "none"
+        return "degraded" if self.missing == self.asked else "in use"
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The whole run.
 
     Money is in 1e-8 of the currency, positions in lots by symbol, the states of the breakers by
-    component, in lower case. `feed` is what the feed has counted: topology.FEED_COUNTERS.
+    component, in lower case. `feed` is what the feed has counted: topology.FEED_COUNTERS. `books`
+    are those of each instrument, by symbol.
     """
 
     time_ns: int
@@ -60,8 +101,23 @@ class Snapshot:
     equity_e8: int
     pnl_e8: int
     positions: Mapping[str, int]
+    model: Answers
+    books: Mapping[str, Books]
     breakers: Mapping[str, str]
     global_breaker: str
+
+    def total(self) -> Books:
+        """Return the books of all instruments together."""
+        sums: dict[str, Book] = {}
+        for books in self.books.values():
+            for name, book in books.items():
+                so_far = sums.get(name, Book(0, 0.0, 0.0))
+                sums[name] = Book(
+                    so_far.trades + book.trades,
+                    so_far.result_bp + book.result_bp,
+                    so_far.open_bp + book.open_bp,
+                )
+        return sums
 
     def stages(self) -> dict[str, Any]:
         """Return the processes as JSON data."""
@@ -151,6 +207,8 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
             instrument.symbol: int(position)
             for instrument, position in zip(stages["risk"].instruments, held, strict=True)
         },
+        _answers(segment),
+        _books(segment, [each.symbol for each in stages["ml"].instruments]),
         *_breakers(segment),
     )
 
@@ -170,6 +228,22 @@ def _published(segment: Segment, ring: str) -> int:
         return follower.position
     finally:
         follower.close()
+
+
+def _answers(segment: Segment) -> Answers:
+    state = _cells(segment, "ml", "instruments")
+    return Answers(*(int(state[name].sum()) for name in ("asked", "missing", "stale")))
+
+
+def _books(segment: Segment, symbols: list[str]) -> dict[str, Books]:
+    cells = _cells(segment, "ml", "books").reshape(len(symbols), len(BOOKS))
+    return {
+        symbol: {
+            name: Book(int(cell["trades"]), float(cell["result_bp"]), float(cell["open_bp"]))
+            for name, cell in zip(BOOKS, row, strict=True)
+        }
+        for symbol, row in zip(symbols, cells, strict=True)
+    }
 
 
 def _breakers(segment: Segment) -> tuple[dict[str, str], str]:

@@ -107,9 +107,12 @@ class Supervisor:
         it; a second one ends it at once.
 
         Raises:
+            StageError: what the configuration names, a model, cannot be used.
             AlreadyRunningError: there is a run of this name.
             AffinityError: the kernel runs a process elsewhere than it was placed.
         """
+        for stage in self.stages.values():
+            stage.check()
         pin(self.config["affinity"]["supervisor"])
         lock = NameLock(self._state_dir)
         try:

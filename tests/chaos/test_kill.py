@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+import workers.ml
 from pipeline import topology
+from pipeline.chaos.plan import plan
+from pipeline.chaos.run import ChaosRun
 from shm import list_segments
 from tests.pipeline.supervisor.started import BOT4, PATIENCE_S, environment
 
@@ -43,6 +46,26 @@ def test_fifteen_kills_lose_double_and_change_nothing(tmp_path: Path) -> None:
     assert figures["replayed_inputs"] > 0
     assert 0 < figures["recovery_ms"]["p50"] <= figures["recovery_ms"]["max"]
     assert errors.count("SIGKILL") == 15
+
+
+def test_nor_do_those_of_a_strategy_of_ones_own_in_a_file(tmp_path: Path, name: str) -> None:
+    example = Path(workers.ml.__file__).parent / "example.py"
+    run = ChaosRun(
+        name,
+        tmp_path,
+        events=20_000,
+        rate=2_000,  # a kernel in Python keeps up with the rows of that on a busy machine too
+        seed=7,
+        sabotage=None,
+        report=print,
+        strategy=f"{example}:Rebound",
+    )
+    outcome = run.execute(plan(7, 20_000, 6, "ml"))
+    assert outcome.killed == {"ml": 6}
+    assert outcome.verdict.findings == []
+    assert outcome.verdict.is_clean
+    assert outcome.replayed > 0
+    assert outcome.verdict.orders >= 10
 
 
 def test_nor_do_those_of_the_supervisor(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from pipeline.vocabulary import MarketKind, Side
 from shm import Layout, Segment
 from workers._native import Publisher
 from workers.executor.reference import PaperExecutor
-from workers.ml.reference import MachineLearning
+from workers.ml.stage import Strategies
 from workers.risk.reference import Risk
 from workers.risk.settings import RiskSettings
 from workers.ta.reference import TechnicalAnalysis
@@ -50,7 +50,16 @@ def config(**tables: Mapping[str, Any]) -> dict[str, Any]:
     changes: dict[str, Mapping[str, Any]] = {
         "pipeline": {"tick_ms": HOUR_MS, "market_capacity": 4096, "capacity": 1024},
         "ta": {"trades_per_bar": 2, "fast": 2, "slow": 4, "rsi": 3, "atr": 3},
-        "ml": {"ttl_ms": HOUR_MS},
+        "ml": {
+            "ttl_ms": HOUR_MS,
+            "strategy": "moving-average",
+            "model": "",
+            "order_notional": "1000",
+            "cost_margin_bp": 0,
+            "stop_atr_bp": 30_000,
+            "target_atr_bp": 1_000_000,  # no exit of the stage meets one of the venue's
+            "kelly_bp": 0,
+        },
         "risk": {"stale_ms": HOUR_MS, "stop_distance_bp": 5000},
     }
     # Past the model: it would refuse an hour between ticks, and rings of a few records.
@@ -70,7 +79,8 @@ def reference(stage: Stage) -> object:
     if stage.name == "ta":
         return TechnicalAnalysis(stage.config["ta"], stage.instruments)
     if stage.name == "ml":
-        return MachineLearning(stage.config["ml"], stage.instruments)
+        assert isinstance(stage, Strategies)
+        return stage.reference()
     if stage.name == "risk":
         settings = RiskSettings.of(stage.config)
         return Risk(settings, BreakerMasks.of(stage.config), stage.instruments)

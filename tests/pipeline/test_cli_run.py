@@ -27,7 +27,15 @@ from pipeline import topology
 from pipeline.affinity import PROCESSES
 from pipeline.cli import run as cli
 from shm import list_segments
-from tests.pipeline.supervisor.started import BOT4, PATIENCE_S, Started, bot4, environment, until
+from tests.pipeline.supervisor.started import (
+    BOT4,
+    PATIENCE_S,
+    SETTINGS,
+    Started,
+    bot4,
+    environment,
+    until,
+)
 
 LATENCY = {"p50_us", "p99_us"}
 NUMBER = int | float
@@ -57,7 +65,7 @@ def test_a_run_over_some_events_prints_one_object_with_every_figure(
         figures, errors = run.end()
     assert figures.keys() == {
         *("run_id", "seconds", "exit_reason", "stages", "tick_to_order", "orders", "fills"),
-        *("denied", "queues", "currency", "pnl", "equity", "memory_mb"),
+        *("denied", "queues", "currency", "pnl", "equity", "memory_mb", "model", "books"),
         *("breakers", "global_breaker", "feed"),
     }
     assert figures["exit_reason"] == "events"
@@ -183,8 +191,8 @@ class Terminal:
 @pytest.fixture
 def terminal(name: str, tmp_path: Path) -> Iterator[Terminal]:
     flags = ["--name", name, "--set", f"state_dir={tmp_path}"]
-    for setting in ("exchange.rate=5000", "ta.trades_per_bar=2", "ta.fast=2", "ta.slow=5"):
-        flags += ["--set", setting]
+    for key, value in SETTINGS.items():
+        flags += ["--set", f"{key}={value}"]
     terminal = Terminal(flags, tmp_path)
     yield terminal
     terminal.close()
@@ -402,6 +410,37 @@ def test_a_strategy_that_there_is_not_is_bad_configuration(name: str, tmp_path: 
         _, errors = run.end(78)
     assert "ml.strategy was 'nowhere:Strategy', but there is no module nowhere" in errors
     assert "Traceback" not in errors
+
+
+def test_a_model_of_other_features_is_bad_configuration_before_anything_starts(
+    name: str, tmp_path: Path
+) -> None:
+    with Started(name, tmp_path, ml__model="packaged") as run:  # with short averages
+        _, errors = run.end(78)
+    assert "ml.model was 'packaged', must fit; or do without" in errors
+    assert "the model's: sma_fast, " in errors
+    assert "computed here: sma_fast, " in errors
+    assert "Traceback" not in errors
+    assert list_segments(name) == []
+
+
+def test_a_run_uses_the_packaged_model_and_keeps_three_books(name: str, tmp_path: Path) -> None:
+    done = bot4(
+        *("run", "--json", "--events", "16000", "--name", name, "--set", f"state_dir={tmp_path}"),
+        *("--set", "exchange.rate=10000"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["model"]["state"] == "in use"
+    rows = figures["stages"]["ta"]["records_out"]
+    assert figures["model"]["asked"] == rows > figures["model"]["missing"] > 0
+    books = figures["books"]
+    assert books.keys() == {"ta", "ml", "blend", "instruments"}
+    assert books["ta"]["trades"] > 0
+    assert books["instruments"].keys() == {"BTCUSDT", "ETHUSDT", "SOLUSDT"}
+    of_each = [each["ta"]["trades"] for each in books["instruments"].values()]
+    assert sum(of_each) == books["ta"]["trades"]
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_what_several_keys_say_together_is_checked_at_the_right_line() -> None:
         ),
         "c.toml:17: instruments.1.quote was 'USDT', must be the currency of the account, EUR",
         (
-            "c.toml: ml.order_notional was '1000' (default), must be at least 2000, the largest "
+            "c.toml: ml.order_notional was '1500' (default), must be at least 2000, the largest "
             "min_notional of the instruments"
         ),
     ]
@@ -459,3 +459,42 @@ def test_other_venues_are_those_of_ccxt_and_have_addresses_only() -> None:
         wrong
         == "c.toml:2: venues.bybit.url was 'http://h', must be an address wss://host or ws://host"
     )
+
+
+def test_paths_are_of_the_file_that_names_them_or_of_where_the_command_is_run(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    file = folder / "c.toml"
+    file.write_text('[ml]\nmodel = "models/a"\nstrategy = "mine.py:Mine"\n')
+    ml = load(file, environ=HOME).resolved()["ml"]
+    assert (ml["model"], ml["strategy"]) == (f"{folder}/models/a", f"{folder}/mine.py:Mine")
+    flags = {"ml.model": "../b", "ml.strategy": "/abs/mine.py:Mine"}
+    ml = load(file, flags=flags, environ=HOME).resolved()["ml"]
+    assert (ml["model"], ml["strategy"]) == (f"{tmp_path.parent}/b", "/abs/mine.py:Mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "strategy"),
+    [
+        ("", "packaged", "blend"),
+        ('[ml]\nmodel = ""\nstrategy = "mine:Mine"', "", "mine:Mine"),
+        ('[ml]\nstrategy = "of-a-package"', "packaged", "of-a-package"),
+    ],
+)
+def test_what_is_no_path_stays_as_it_is(text: str, model: str, strategy: str) -> None:
+    ml = read(text).resolved()["ml"]
+    assert (ml["model"], ml["strategy"]) == (model, strategy)
+
+
+def test_a_score_that_leaves_is_below_one_that_enters() -> None:
+    assert refused("[ml]\nenter_bp = 1000\nleave_bp = 1000") == [
+        "c.toml:3: ml.leave_bp was 1000, must be less than ml.enter_bp, 1000"
+    ]
+
+
+@pytest.mark.parametrize("strategy", ["a b", "mine.py", ":Mine", "mine.py:", "mine.py:Mine()"])
+def test_what_names_no_strategy_is_refused(strategy: str) -> None:
+    (problem,) = refused(f'[ml]\nstrategy = "{strategy}"')
+    assert 'must be a name such as "blend", "path/to/file.py:Class" or' in problem

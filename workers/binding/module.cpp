@@ -9,6 +9,7 @@
 #include "../../shm/native/binding/described.hpp"
 #include "../executor/native/describe.hpp"
 #include "../executor/native/executor.hpp"
+#include "../ml/native/blend.hpp"
 #include "../ml/native/describe.hpp"
 #include "../ml/native/ml.hpp"
 #include "../ml/native/moving_average.hpp"
@@ -37,17 +38,38 @@ std::vector<Instrument> instruments_of(nb::handle instruments) {
   return result;
 }
 
+MlSettings ml_settings_of(nb::handle settings) {
+  const auto value = [&](const char* name) {
+    return nb::cast<std::int64_t>(settings.attr(name));
+  };
+  return {.weight_bp = value("weight_bp"),
+          .enter_bp = value("enter_bp"),
+          .leave_bp = value("leave_bp"),
+          .cost_margin_bp = value("cost_margin_bp"),
+          .stop_atr_bp = value("stop_atr_bp"),
+          .target_atr_bp = value("target_atr_bp"),
+          .volatility_target_bp = value("volatility_target_bp"),
+          .kelly_bp = value("kelly_bp"),
+          .degraded_size_bp = value("degraded_size_bp"),
+          .order_notional_e8 = value("order_notional_e8"),
+          .equity_e8 = value("equity_e8"),
+          .ttl_ns = value("ttl_ns"),
+          .model_until_ns = value("model_until_ns")};
+}
+
+template <class Strategy>
+nb::object machine_learning(nb::handle settings, const Model* model, nb::handle instruments) {
+  // A copy of its own: it is evaluated without the GIL, whatever becomes of Python's.
+  auto own = model == nullptr ? nullptr : std::make_unique<const Model>(*model);
+  return capsule(std::make_unique<MachineLearning<Strategy>>(
+      ml_settings_of(settings), std::move(own), instruments_of(instruments)));
+}
+
 void bind_kernels(nb::module_& module) {
-  module.def(
-      "moving_average",
-      [](std::int64_t weight_bp, std::int64_t threshold_bp, std::int64_t order_notional_e8,
-         std::int64_t stop_atr_bp, std::int64_t ttl_ns, nb::handle instruments) {
-        return capsule(std::make_unique<MachineLearning<MovingAverage>>(
-            MlSettings{weight_bp, threshold_bp, order_notional_e8, stop_atr_bp, ttl_ns},
-            instruments_of(instruments)));
-      },
-      nb::kw_only(), nb::arg("weight_bp"), nb::arg("threshold_bp"), nb::arg("order_notional_e8"),
-      nb::arg("stop_atr_bp"), nb::arg("ttl_ns"), nb::arg("instruments"));
+  module.def("blend", &machine_learning<Blend>, nb::arg("settings"), nb::arg("model").none(),
+             nb::arg("instruments"));
+  module.def("moving_average", &machine_learning<MovingAverage>, nb::arg("settings"),
+             nb::arg("model").none(), nb::arg("instruments"));
   module.def(
       "risk",
       [](std::int64_t equity_e8, std::int64_t position_bp, std::int64_t stale_ns,
@@ -83,6 +105,7 @@ void bind_kernels(nb::module_& module) {
     layouts["SampleState"] = described<SampleState>();
     layouts["MlState"] = described<MlState>();
     layouts["MlStage"] = described<MlStage>();
+    layouts["MlBook"] = described<MlBook>();
     layouts["MovingAverageState"] = described<MovingAverageState>();
     layouts["RiskAccount"] = described<RiskAccount>();
     layouts["RiskInstrument"] = described<RiskInstrument>();

@@ -1,7 +1,7 @@
-"""From a strategy's score to intents, in slow, obvious Python.
+"""From a strategy's score and a model's probability to intents, in slow, obvious Python.
 
-For the strategy that is built in this is the documentation of `native/ml.hpp`, and held to the same
-tests; for a strategy written in Python it is the kernel that runs.
+For the strategies that are built in this is the documentation of `native/ml.hpp`, and held to the
+same tests; for a strategy written in Python it is the kernel that runs.
 
 Long or flat only. What is wanted is kept in the state and compared with what is held whenever a row
 of features arrives, never when an outcome does: outcomes are answered with nothing, so that the
@@ -10,59 +10,62 @@ circle ml -> risk -> ml cannot fill up.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline import _native
-from pipeline.instruments import E8, Instrument, to_e8
+from pipeline.instruments import Instrument
 from pipeline.records import INTENT
-from pipeline.vocabulary import OutcomeKind, Side
-from workers.ml.strategies import Row, Strategy, checked_score, load
-from workers.ta.features import FEATURES_VERSION, Feature
+from pipeline.vocabulary import BOOKS, OutcomeKind, Side
+from workers.ml import rules
+from workers.ml.models import Model
+from workers.ml.settings import MlSettings, share
+from workers.ml.strategies import Row, Strategy, checked_score
+from workers.ta.features import FEATURES_VERSION
 
 OUTCOMES = 0
 """Index of that input ring; the other is that of the features."""
 
-PROBABILITY = 0.5
-"""Of a rise, as the model sees it. There is no model yet, so neither way."""
+NEUTRAL = 0.5
+"""The probability of a rise that says nothing."""
 
 _REFUSALS = (OutcomeKind.DENIED, OutcomeKind.REJECTED, OutcomeKind.EXPIRED)
-_MOST = (1 << 63) - 1
 
 
 class MachineLearning:
     """The kernel: one step a row of features or an outcome.
 
     State of an instrument: the position that outcomes tell of, the intent that is not over yet (one
-    at most), what is wanted, and what the strategy remembers.
+    at most), what is wanted, what the strategy remembers, and a book for each way to score.
 
     ```
     wanted    by                                       with nothing pending, at a row of features
     nothing   the start; an entry's refusal; a stop
-    long      a score above 0                          no position: BUY at the market, with a stop
-    flat      a score below 0                          a position: SELL all of it, reduce only
+    long      a score of enter_bp or more              no position: BUY at the market, bracketed
+    flat      a score of leave_bp or less              a position: SELL all of it, reduce only
     ```
 
-    An exit that is refused is tried again at the next row: `flat` stays.
+    A score between the two changes nothing, unless nothing was entered yet. An entry that is not
+    worth its cost, or too small, is not wanted any more. After a refusal, a stop or a target the
+    score must first go below enter_bp. An exit that is refused is tried again at the next row.
     """
 
     def __init__(
         self,
-        settings: Mapping[str, Any],
+        settings: MlSettings,
         instruments: Sequence[Instrument],
-        strategy: Strategy | None = None,
+        strategy: Strategy,
+        model: Model | None = None,
+        name: str = "",
     ) -> None:
-        self.name = settings["strategy"]
-        self.weight = float(settings["weight_bp"]) / 10000.0
-        self.threshold = float(settings["threshold_bp"]) / 10000.0
-        self.order_notional_e8 = to_e8(settings["order_notional"])
-        self.stop_atr = float(settings["stop_atr_bp"]) / 10000.0
-        self.ttl_ns = settings["ttl_ms"] * 1_000_000
+        """Make one; `name` is that of the strategy, for messages."""
+        self.settings = settings
         self.instruments = instruments
-        self.strategy = strategy or load(self.name)
+        self.strategy = strategy
+        self.model = model
+        self.name = name
 
     def step(
         self, context: np.void, event: np.void | None, state: _native.State, emit: _native.Emit
@@ -93,10 +96,12 @@ class MachineLearning:
             )
         own = state.edit("instruments", index)
         row = Row.of(event)
-        ta_score = self.strategy.on_features(row, state.edit("strategy", index))
-        if ta_score is not None:
-            self._want(own, checked_score(self.name, row, ta_score))
-        intent = self._intent(own, event, row)
+        probability, is_degraded = self._predict(event, own)
+        entry = rules.bracket(row, self.settings, self.instruments[index])
+        score = self._score(row, 2.0 * probability - 1.0, entry, state)
+        if score is not None:
+            self._want(own, score)
+        intent = self._intent(own, event, entry, is_degraded=is_degraded)
         if intent is not None:
             stage = state.edit("stage", 0)
             stage["last_intent_id"] = int(stage["last_intent_id"]) + 1
@@ -104,26 +109,67 @@ class MachineLearning:
             intent["created_ns"] = context["now_ns"]
             emit("intents", intent)
 
-    def _want(self, own: np.void, ta_score: float) -> None:
-        score = self.weight * ta_score + (1.0 - self.weight) * (2.0 * PROBABILITY - 1.0)
-        if score != 0.0 and abs(score) >= self.threshold:
-            own["wanted"] = 1 if score > 0.0 else -1
+    def _predict(self, event: np.void, own: np.void) -> tuple[float, bool]:
+        """Return the probability of a rise, and whether there is a model but no answer of it."""
+        if self.model is None:
+            return NEUTRAL, False
+        own["asked"] = int(own["asked"]) + 1
+        # A row that does not say when it is of could be of any time.
+        venue_ns, until_ns = int(event["venue_ns"]), self.settings.model_until_ns
+        if until_ns and (venue_ns == 0 or venue_ns > until_ns):
+            own["stale"] = int(own["stale"]) + 1
+            return NEUTRAL, True
+        values = np.array(event["value"], np.float64).reshape(1, -1)
+        probabilities, neutral = self.model.evaluate(values, np.array([event["valid"]], np.uint64))
+        own["missing"] = int(own["missing"]) + int(neutral[0])
+        return float(probabilities[0]), bool(neutral[0])
+
+    def _score(
+        self, row: Row, ml: float, entry: rules.Bracket | None, state: _native.State
+    ) -> float | None:
+        """Return the mixed score, None where the strategy has none; all scores go to the books."""
+        given = self.strategy.on_features(row, state.edit("strategy", row.instrument))
+        ta = None if given is None else checked_score(self.name, row, given)
+        weight = share(self.settings.weight_bp)
+        both = None if ta is None else weight * ta + (1.0 - weight) * ml
+        if row.close >= 1:
+            cost = rules.cost_share(row, self.instruments[row.instrument])
+            for place, score in enumerate((ta, ml, both)):
+                book = state.edit("books", row.instrument * len(BOOKS) + place)
+                rules.take_into(book, row.close, cost, score, entry, self.settings)
+        return both
+
+    def _want(self, own: np.void, score: float) -> None:
+        if score >= share(self.settings.enter_bp):
+            if own["spent"] == 0:
+                own["wanted"] = 1
+                own["score"] = score
+            return
+        own["spent"] = 0
+        if score <= share(self.settings.leave_bp):
+            own["wanted"] = -1
             own["score"] = score
+        elif own["position"] == 0:
+            own["wanted"] = 0  # what was not entered is not wanted any more
 
     def _intent(
-        self, own: np.void, event: np.void, row: Row
+        self, own: np.void, event: np.void, entry: rules.Bracket | None, *, is_degraded: bool
     ) -> np.ndarray[Any, np.dtype[Any]] | None:
         """Return what takes the position to what is wanted, yet without id and time."""
         if own["pending"] != 0:
             return None
         intent = np.zeros(1, INTENT)
         if own["wanted"] > 0 and own["position"] == 0:
-            atr = row.features.get(Feature.ATR.name.lower())
-            if row.close < 1 or atr is None:  # no size or no stop without them
+            if entry is None:  # no size and no stop without a price and a range
+                return None
+            quantity = self._quantity(own, event, entry, is_degraded=is_degraded)
+            if quantity == 0:
+                own["wanted"] = 0
                 return None
             intent["side"] = Side.BUY
-            intent["quantity"] = self._entry_quantity(row.close, self.instruments[row.instrument])
-            intent["stop"] = self._entry_stop(row.close, atr)
+            intent["quantity"] = quantity
+            intent["stop"] = entry.stop
+            intent["target"] = entry.target
         elif own["wanted"] < 0 and own["position"] > 0:
             intent["side"] = Side.SELL
             intent["reduce_only"] = 1
@@ -132,19 +178,20 @@ class MachineLearning:
             return None
         for field in ("instrument", "venue_ns", "received_ns"):
             intent[field] = event[field]
-        intent["ttl_ns"] = self.ttl_ns
+        intent["ttl_ns"] = self.settings.ttl_ns
         intent["score"] = own["score"]
         return intent
 
-    def _entry_quantity(self, close: int, instrument: Instrument) -> int:
-        """Return as many whole lots as the notional buys at this price, at least 1."""
-        lots = self.order_notional_e8 * E8 // (close * instrument.tick_e8 * instrument.lot_e8)
-        return min(max(lots, 1), _MOST)
-
-    def _entry_stop(self, close: int, atr: float) -> int:
-        """Return the tick at or below the distance, but at least 1 away, and no less than 1."""
-        level = math.floor(float(close) - self.stop_atr * atr)
-        return max(1, min(level, close - 1))
+    def _quantity(
+        self, own: np.void, event: np.void, entry: rules.Bracket, *, is_degraded: bool
+    ) -> int:
+        score = float(own["score"])
+        if not rules.is_worth(score, entry, self.settings):
+            return 0
+        instrument = self.instruments[int(event["instrument"])]
+        return rules.entry_quantity(
+            score, entry, self.settings, instrument, is_degraded=is_degraded
+        )
 
 
 def _take_outcome(own: np.void, outcome: np.void) -> None:
@@ -157,10 +204,11 @@ def _take_outcome(own: np.void, outcome: np.void) -> None:
     )
     if is_over:
         own["pending"] = 0
-    # The next signal may enter again. Neither a position that others closed (a stop that was hit,
+    # The next signal may enter again. Neither a position that others closed (its stop or target,
     # risk that flattens) nor an entry that was refused is a reason to; an exit that was refused is
     # tried again.
     is_entry_refused = is_over and is_refusal and outcome["side"] == Side.BUY
     is_closed = kind == OutcomeKind.STOP or (kind == OutcomeKind.FILL and outcome["intent_id"] == 0)
     if own["wanted"] > 0 and (is_entry_refused or is_closed):
         own["wanted"] = 0
+        own["spent"] = 1

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from pipeline.instruments import to_e8
 from pipeline.stage import TICK, Stage
+from pipeline.vocabulary import BOOKS
 from workers import native
 from workers.ml import reference
-from workers.ml.strategies import MOVING_AVERAGE, load
+from workers.ml.models import Model
+from workers.ml.running import checked_model, until_ns
+from workers.ml.settings import MlSettings
+from workers.ml.strategies import BLEND, MOVING_AVERAGE, load
 from workers.native import layouts
 
 WORD = 8
 
+_NATIVE: Final = {BLEND: native.blend, MOVING_AVERAGE: native.moving_average}
+
 
 class Strategies(Stage):
-    """Asks the strategy for a score at each row of features, and makes an intent of a signal.
+    """Asks strategy and model for a score at each row of features, and makes an intent of a signal.
 
     Outcomes come first: what is held and pending is as new as it can be when a row is looked at.
     They are answered with nothing, or risk and ml could wait for each other for ever.
@@ -26,6 +31,7 @@ class Strategies(Stage):
 
     name = "ml"
     emits: ClassVar = {"outcomes": {}, "features": {"intents": 1}, TICK: {}}
+    timed = True
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         """See Stage.
@@ -34,29 +40,58 @@ class Strategies(Stage):
             StrategyError: `ml.strategy` names none, or one that lacks what a strategy has.
         """
         super().__init__(config)
-        self.settings: Mapping[str, Any] = config["ml"]
-        self.strategy = load(self.settings["strategy"])
+        self.strategy_name: str = config["ml"]["strategy"]
+        self.strategy = load(self.strategy_name)
 
     def cells(self) -> dict[str, tuple[np.dtype[Any], int]]:
-        """Return the state: of the instruments, the stage, the strategy in each instrument."""
+        """Return the state: of instruments, the stage, the books, and the strategy."""
         count = len(self.instruments)
         return {
             "instruments": (layouts["MlState"], count),
             "stage": (layouts["MlStage"], 1),
+            "books": (layouts["MlBook"], count * len(BOOKS)),
             "strategy": (_in_whole_words(self.strategy.STATE), count),
         }
 
+    def check(self) -> None:
+        """Refuse a model that cannot be used, before anything is started.
+
+        Raises:
+            ModelError: it is missing, damaged, of undated data, or made for other features.
+        """
+        self.model()
+
+    def model(self) -> Model | None:
+        """Return the model that `ml.model` names, None if there is none.
+
+        Raises:
+            ModelError: as `check`.
+        """
+        return checked_model(self.config)
+
     def kernel(self) -> object:
-        """Return the native kernel for "moving-average", that of reference.py for any other."""
-        if self.settings["strategy"] != MOVING_AVERAGE:
-            return reference.MachineLearning(self.settings, self.instruments, self.strategy)
-        return native.moving_average(
-            weight_bp=self.settings["weight_bp"],
-            threshold_bp=self.settings["threshold_bp"],
-            order_notional_e8=to_e8(self.settings["order_notional"]),
-            stop_atr_bp=self.settings["stop_atr_bp"],
-            ttl_ns=self.settings["ttl_ms"] * 1_000_000,
-            instruments=self.instruments,
+        """Return the native kernel for a strategy that is built in, else that of reference.py.
+
+        Raises:
+            ModelError: as `check`.
+        """
+        if self.strategy_name not in _NATIVE:
+            return self.reference()
+        model = self.model()
+        settings = MlSettings.of(self.config, until_ns(self.config, model))
+        own = None if model is None else model.native
+        return _NATIVE[self.strategy_name](settings, own, self.instruments)
+
+    def reference(self) -> reference.MachineLearning:
+        """Return the kernel in Python, for whichever strategy.
+
+        Raises:
+            ModelError: as `check`.
+        """
+        model = self.model()
+        settings = MlSettings.of(self.config, until_ns(self.config, model))
+        return reference.MachineLearning(
+            settings, self.instruments, self.strategy, model, self.strategy_name
         )
 
 

@@ -1,17 +1,24 @@
 """What decides when to trade: a strategy scores rows of features, the ml stage does the rest.
 
-A strategy is a class with a `STATE` and an `on_features`. It is named in the configuration:
-`ml.strategy = "moving-average"` for the one that is built in, `"package.module:Class"` for one of
-yours. README.md has an example.
+A strategy is a class with a `STATE` and an `on_features`. It is named in the configuration, by
+`ml.strategy`: "blend" or "moving-average" are built in; one of yours is "path/to/file.py:Class",
+"package.module:Class" or the name of an entry point of the group `bot4.strategies`. README.md says
+more, and example.py is one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.metadata
+import importlib.util
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, cast
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Final, Protocol, cast
 
 import numpy as np
 
@@ -19,7 +26,16 @@ from pipeline.stage import StageError
 from workers.native import layouts
 from workers.ta.features import FEATURE_NAMES
 
+BLEND = "blend"
 MOVING_AVERAGE = "moving-average"
+
+ENTRY_POINTS = "bot4.strategies"
+"""The group of a package's entry points that are strategies."""
+
+_FORMS = (
+    f'"{BLEND}", "{MOVING_AVERAGE}", "path/to/file.py:Class", "package.module:Class" or the name '
+    f"of an entry point of {ENTRY_POINTS}"
+)
 
 
 class StrategyError(StageError):
@@ -51,8 +67,10 @@ class Row:
             bar=int(record["bar"]),
             close=int(record["close"]),
             features={
-                name: float(record["value"][place])
-                for place, name in enumerate(FEATURE_NAMES)
+                name: value
+                for place, (name, value) in enumerate(
+                    zip(FEATURE_NAMES, record["value"].tolist(), strict=False)
+                )
                 if valid >> place & 1
             },
         )
@@ -75,6 +93,43 @@ class Strategy(Protocol):
             -1 .. 1, or None where there is no signal.
         """
         ...
+
+
+class Blend:
+    """With the trend where there is one, against the swing where there is none.
+
+    ```
+    trend     1/2 clamp(distance to the slow EMA / 2 ATR) + 1/2 clamp(MACD histogram / 0.25 ATR)
+    swing     1/2 clamp((RSI - 50) / 20) + 1/2 clamp(place in the Bollinger bands)
+    strength  clamp((ADX - 15) / 15) from 0 to 1: of the trend (Wilder: none below 20, one from 25)
+    score     strength * trend - (1 - strength) * swing
+    ```
+
+    All are clamped to -1 .. 1, so the score has the meaning of 2 p - 1: 1 a rise for certain, 0
+    neither. The divisors are where an indicator is called extreme. The native one is
+    `native/blend.hpp`; this is what it does.
+    """
+
+    STATE: ClassVar[np.dtype[Any]] = np.dtype([])
+
+    def on_features(self, row: Row, state: np.void) -> float | None:
+        """Return a score wherever all that it takes is valid."""
+        try:
+            distance = row.features["ema_slow_distance"]
+            histogram = row.features["macd_histogram_scaled"]
+            rsi = row.features["rsi_balance"]
+            bands = row.features["bollinger_position"]
+            adx = row.features["adx_share"]
+        except KeyError:
+            return None
+        trend = 0.5 * _clamp(distance / 2.0, -1.0) + 0.5 * _clamp(histogram / 0.25, -1.0)
+        swing = 0.5 * _clamp(rsi / 0.4, -1.0) + 0.5 * _clamp(bands, -1.0)
+        strength = _clamp((adx - 0.15) / 0.15, 0.0)
+        return strength * trend - (1.0 - strength) * swing
+
+
+def _clamp(value: float, least: float) -> float:
+    return max(least, min(1.0, value))
 
 
 class MovingAverage:
@@ -105,14 +160,65 @@ def load(name: str) -> Strategy:
     Raises:
         StrategyError: there is none of that name, or it lacks what a strategy has.
     """
-    if name == MOVING_AVERAGE:
-        return MovingAverage()
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]()
     was = f"ml.strategy was {name!r}"
-    module_name, colon, class_name = name.partition(":")
-    if not (module_name and colon and class_name):
-        raise StrategyError(f'{was}, must be "{MOVING_AVERAGE}" or "package.module:Class"')
+    if ":" not in name:
+        return _made(was, "its entry point is no class", _entry_point(was, name))
+    module_name, _, class_name = name.rpartition(":")
+    if not (module_name and class_name):
+        raise StrategyError(f"{was}, must be {_FORMS}")
+    is_file = module_name.endswith(".py")
+    module = _file(was, Path(module_name)) if is_file else _module(was, module_name)
+    lack = f"{Path(module_name).name if is_file else module_name} has no class {class_name}"
+    return _made(was, lack, getattr(module, class_name, None))
+
+
+def path_of(name: str) -> Path | None:
+    """Return the file that a strategy is in, if it is named by one."""
+    file, colon, _ = name.rpartition(":")
+    return Path(file) if colon and file.endswith(".py") else None
+
+
+def _entry_point(was: str, name: str) -> object:
+    found = list(importlib.metadata.entry_points(group=ENTRY_POINTS, name=name))
+    if not found:
+        raise StrategyError(f"{was}, must be {_FORMS}")
+    if len(found) > 1:
+        values = ", ".join(sorted(each.value for each in found))
+        raise StrategyError(f"{was}, which several packages have: {values}; name the class itself")
     try:
-        module = importlib.import_module(module_name)
+        return found[0].load()
+    except Exception as error:
+        raise StrategyError(
+            f"{was}, but {found[0].value} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _file(was: str, path: Path) -> ModuleType:
+    """Return the module in a file, which can be anywhere."""
+    if not path.is_file():
+        raise StrategyError(f"{was}, but there is no file {path.absolute()}; name one")
+    # By its path: two files of the same name are two modules.
+    digest = hashlib.sha256(str(path.absolute()).encode()).hexdigest()
+    name = f"bot4_strategy_{path.stem}_{digest[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and typing look a class's module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise StrategyError(
+            f"{was}, but the file cannot be run: {type(error).__name__}: {error}"
+        ) from error
+    return module
+
+
+def _module(was: str, module_name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise StrategyError(
@@ -126,11 +232,12 @@ def load(name: str) -> Strategy:
         raise StrategyError(
             f"{was}, but its module cannot be imported: {type(error).__name__}: {error}"
         ) from error
-    kind = getattr(module, class_name, None)
+
+
+def _made(was: str, lack: str, kind: object) -> Strategy:
+    """Return a strategy of a class, if it is one; `lack` says that it is none."""
     if not isinstance(kind, type):
-        raise StrategyError(
-            f"{was}, but {module_name} has no class {class_name}; name one that it has"
-        )
+        raise StrategyError(f"{was}, but {lack}; name one that it has")
     _check_state(was, kind)
     if not callable(getattr(kind, "on_features", None)):
         raise StrategyError(
@@ -142,6 +249,12 @@ def load(name: str) -> Strategy:
         raise StrategyError(
             f"{was}, but it cannot be made without arguments: {type(error).__name__}: {error}"
         ) from error
+
+
+_BUILT_IN: Final[Mapping[str, type[Blend] | type[MovingAverage]]] = {
+    BLEND: Blend,
+    MOVING_AVERAGE: MovingAverage,
+}
 
 
 def _check_state(was: str, kind: type) -> None:

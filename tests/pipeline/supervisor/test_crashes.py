@@ -308,7 +308,7 @@ def test_a_killed_run_that_cannot_be_gone_on_with_is_removed_with_the_reason(
             tmp_path,
             "--events",
             "500",
-            ml__threshold_bp="2000" if configuration else "2500",
+            ml__enter_bp="2000" if configuration else "2500",
             pipeline__capacity="1024" if configuration else "512",
         ) as successor:
             figures, errors = successor.end()

@@ -14,6 +14,7 @@ from pipeline import topology
 from pipeline.cli.view import WIDTH, StateTable, as_json, as_line, console, rate
 from pipeline.stage import Stage
 from pipeline.supervisor import Snapshot, snapshot
+from pipeline.supervisor.snapshot import Answers, Book
 from shm import Segment
 
 Config = dict[str, Any]
@@ -49,6 +50,15 @@ def busy(segment: Segment, config: Config, stages: Mapping[str, Stage]) -> Snaps
         equity_e8=12_345_678_901_234_567,
         pnl_e8=-98_765_432_100,
         positions={"BTCUSDT": 1_694, "ETHUSDT": 0, "SOLUSDT": -5},
+        model=Answers(1_000, 30, 0),
+        books={
+            symbol: {
+                "ta": Book(1_000, -12_345.678, 5.0),
+                "ml": Book(0, 0.0, 0.0),
+                "blend": Book(20, 100.25, -0.25),
+            }
+            for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+        },
     )
 
 
@@ -76,6 +86,11 @@ def test_a_run_without_an_order_has_dashes_for_figures(idle: Snapshot, config: C
     assert "0 orders, 0 fills, 0 intents denied" in lines
     assert "equity 100,000.00 USDT, pnl 0.00 USDT" in lines
     assert "held: nothing" in lines
+    assert "model: none has been asked" in lines
+    assert (
+        "at closes, net of costs: TA only +0.0 bp (0 trades), ML only +0.0 bp (0 trades), "
+        "blend +0.0 bp (0 trades)" in lines
+    )
     assert [line.split()[0] for line in lines[2:7]] == list(topology.PIPELINE)
     assert as_line(idle, None, 1.25, config) == (
         "    1.2 s  0 records, 0 orders, 0 fills, 0 denied, "
@@ -97,6 +112,11 @@ def test_a_wide_table_has_every_column(busy: Snapshot, config: Config) -> None:
     assert "1,234,567 orders, 1,234,568 fills, 99,999 intents denied" in lines
     assert "equity 123,456,789.01 USDT, pnl -987.65 USDT" in lines
     assert "held: 0.01694 BTCUSDT, -0.005 SOLUSDT" in lines
+    assert "model: in use, 970 answers, 30 without an answer" in lines
+    assert (
+        "at closes, net of costs: TA only -37,022.0 bp (3,000 trades), ML only +0.0 bp (0 trades), "
+        "blend +300.0 bp (60 trades)" in lines
+    )
 
 
 @pytest.mark.parametrize("width", [60, 70, 80, 100, WIDTH, 132])
@@ -157,3 +177,35 @@ def test_json_has_money_as_exact_text_and_one_cpu_as_a_number(
 
 def test_what_does_not_go_to_a_terminal_is_wide_enough() -> None:
     assert console().is_terminal or console().width == WIDTH
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (Answers(0, 0, 0), "none has been asked"),
+        (Answers(5, 5, 0), "degraded, 0 answers, 5 without an answer"),
+        (Answers(5, 1, 2), "stale, 2 answers, 1 without an answer, 2 for which too old"),
+        (Answers(5, 0, 0), "in use, 5 answers"),
+    ],
+)
+def test_how_a_model_answers_is_said_in_a_word(
+    idle: Snapshot, config: Config, answers: Answers, said: str
+) -> None:
+    now = dataclasses.replace(idle, model=answers)
+    assert f"model: {said}" in shown(now, None, config, WIDTH)
+
+
+def test_the_books_are_in_the_json_for_all_and_for_each(busy: Snapshot, config: Config) -> None:
+    books = as_json(busy, config)["books"]
+    assert books["blend"] == {"trades": 60, "result_bp": 300.75, "open_bp": -0.75}
+    assert books["instruments"]["ETHUSDT"]["ta"] == {
+        "trades": 1_000,
+        "result_bp": -12_345.678,
+        "open_bp": 5.0,
+    }
+    assert as_json(busy, config)["model"] == {
+        "state": "in use",
+        "asked": 1_000,
+        "missing": 30,
+        "stale": 0,
+    }

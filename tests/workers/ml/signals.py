@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config import Config
 from pipeline.records import FEATURES, OUTCOME
 from pipeline.replay import Driver
 from pipeline.vocabulary import OutcomeKind, Side
-from workers.ml.reference import MachineLearning as Reference
 from workers.ml.stage import Strategies
 from workers.ta.features import FEATURES_VERSION, Feature
 
@@ -17,6 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 ENGINES = ("native", "reference")
 NOW = 5_000_000_000
+WINDOWS = Config().resolved()["ta"]
 
 
 def config(
@@ -26,12 +27,22 @@ def config(
     defaults = {
         "strategy": "moving-average",
         "weight_bp": 5_000,
-        "threshold_bp": 2_500,
+        "model": "",
+        "model_max_age_days": 0,
+        "enter_bp": 2_500,
+        "leave_bp": -2_500,
+        "cost_margin_bp": 0,
         "order_notional": "1000",
         "stop_atr_bp": 30_000,
+        "target_atr_bp": 60_000,
+        "volatility_target_bp": 0,
+        "kelly_bp": 0,
+        "degraded_size_bp": 5_000,
         "ttl_ms": 1_000,
     }
     return {
+        "equity": "100000",
+        "ta": WINDOWS,
         "instruments": [
             {
                 "symbol": f"C{index}USDT",
@@ -54,7 +65,7 @@ def drive(engine: str, instruments: int = 1, **settings: Any) -> Driver:
     stage = Strategies(config(instruments, **settings))
     if engine == "native":
         return Driver(stage)
-    return Driver(stage, kernel=Reference(stage.settings, stage.instruments))
+    return Driver(stage, kernel=stage.reference())
 
 
 def features(
@@ -78,6 +89,22 @@ def means(
 ) -> Array:
     values = {Feature.SMA_FAST: fast, Feature.SMA_SLOW: slow, Feature.ATR: atr}
     return features(values, close, instrument)
+
+
+def scored(score: float, *, atr: float = 100.0, close: int = 10_000, **more: Any) -> Array:
+    """Return a row for which "blend" has this score, a range of 1 % and no spread.
+
+    There is a trend and nothing else: the distance to the mean alone says where.
+    """
+    values = {
+        Feature.ATR: atr,
+        Feature.EMA_SLOW_DISTANCE: 2.0 * score,
+        Feature.MACD_HISTOGRAM_SCALED: 0.25 * score,
+        Feature.RSI_BALANCE: 0.0,
+        Feature.BOLLINGER_POSITION: 0.0,
+        Feature.ADX_SHARE: 1.0,
+    }
+    return features(values, close, **more)
 
 
 def below(**more: Any) -> Array:

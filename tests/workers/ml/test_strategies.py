@@ -15,7 +15,7 @@ from pipeline.replay import Driver
 from pipeline.vocabulary import OutcomeKind, Side
 from tests.workers.ml.signals import config, drive, features, hear, outcome, see
 from workers.ml.stage import Strategies
-from workers.ml.strategies import StrategyError
+from workers.ml.strategies import Row, StrategyError
 from workers.ta.features import Feature
 
 README = Path(workers.ml.__file__).parent / "README.md"
@@ -122,9 +122,9 @@ def test_what_is_no_score_is_refused_by_name(write: Write, score: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("moving-avarage", r'must be "moving-average" or "package\.module:Class"'),
-        ("mine:", r'must be "moving-average" or "package\.module:Class"'),
-        (":Mine", r'must be "moving-average" or "package\.module:Class"'),
+        ("moving-avarage", r'must be "blend", "moving-average", "path/to/file\.py:Class", '),
+        ("mine:", r'must be "blend", "moving-average", "path/to/file\.py:Class", '),
+        (":Mine", r'must be "blend", "moving-average", "path/to/file\.py:Class", '),
         ("nowhere:Mine", "there is no module nowhere; install it, or put its folder on PYTHONPATH"),
         ("mine.deeper:Mine", "there is no module mine.deeper"),
         ("mine:Yours", "mine has no class Yours"),
@@ -159,3 +159,83 @@ def test_a_strategy_that_cannot_be_loaded_is_refused_by_name(
 def test_cells_have_the_state_of_the_native_strategy_too() -> None:
     remembered = drive("native").state("strategy")
     assert np.dtype(remembered.dtype).names == ("sign",)
+
+
+EXAMPLE = Path(workers.ml.__file__).parent / "example.py"
+
+
+def buys_the_rebound(driver: Driver) -> bool:
+    sees = [see(driver, features({Feature.RSI: rsi, Feature.ATR: 20.0})) for rsi in (50, 29, 31)]
+    return [each is not None for each in sees] == [False, False, True]
+
+
+def test_a_strategy_in_a_file_is_found_by_its_path(tmp_path: Path) -> None:
+    copy = tmp_path / "my strategy.py"
+    copy.write_text(EXAMPLE.read_text())
+    assert buys_the_rebound(Driver(Strategies(config(strategy=f"{copy}:Rebound"))))
+
+
+def test_two_files_of_one_name_are_two_strategies(tmp_path: Path) -> None:
+    made = []
+    for folder, answer in (("a", 1), ("b", -1)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(strategy(f"return {answer}"))
+        made.append(Strategies(config(strategy=f"{tmp_path / folder / 'mine.py'}:Mine")).strategy)
+    row = Row(0, 1, 1, {})
+    assert [each.on_features(row, np.zeros(1, each.STATE)[0]) for each in made] == [1, -1]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        (None, "Mine", "but there is no file .+mine.py; name one"),
+        ("1 / 0", "Mine", "but the file cannot be run: ZeroDivisionError: division by zero"),
+        ("class Mine", "Mine", "but the file cannot be run: SyntaxError"),
+        ("x = 1", "Mine", r"but mine\.py has no class Mine"),
+        ("class Mine: pass", "Mine", "but its STATE was None"),
+    ],
+)
+def test_a_file_without_a_strategy_is_refused(
+    tmp_path: Path, text: str | None, name: str, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(StrategyError, match=f"^ml.strategy was .+mine.py:{name}', {message}"):
+        Strategies(config(strategy=f"{tmp_path / 'mine.py'}:{name}"))
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Have packages with an entry point each in the environment."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def install(package: str, entry_point: str) -> None:
+        folder = tmp_path / f"{package}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(f"[bot4.strategies]\n{entry_point}\n")
+
+    return install
+
+
+def test_a_strategy_of_a_package_is_found_by_its_entry_point(
+    install: Callable[[str, str], None],
+) -> None:
+    install("rebounds", "rebound = workers.ml.example:Rebound")
+    assert buys_the_rebound(Driver(Strategies(config(strategy="rebound"))))
+
+
+def test_an_entry_point_that_is_none_or_not_the_only_one_is_refused(
+    install: Callable[[str, str], None],
+) -> None:
+    install("one", "twice = workers.ml.example:Rebound")
+    install("two", "twice = workers.ml.strategies:Blend")
+    install("three", "broken = workers.ml.example:Nothing")
+    install("four", "function = workers.ml.strategies:load")
+    for name, message in (
+        ("twice", "several packages have: workers.ml.example:Rebound, workers.ml.strategies:Blend"),
+        ("broken", "workers.ml.example:Nothing cannot be loaded: AttributeError"),
+        ("function", "its entry point is no class"),
+    ):
+        with pytest.raises(StrategyError, match=message):
+            Strategies(config(strategy=name))

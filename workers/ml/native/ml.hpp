@@ -1,39 +1,32 @@
-// From a strategy's score to intents: mixed with the model's probability, sized, given a stop, one
-// at a time an instrument. workers/ml/reference.py is the same in slow, obvious Python.
+// From a strategy's score and a model's probability to intents. workers/ml/reference.py is the same
+// in slow, obvious Python.
 //
 // Long or flat only. What is wanted is kept in the state and compared with what is held whenever a
 // row of features arrives, never when an outcome does: outcomes are answered with nothing, so that
 // the circle ml -> risk -> ml cannot fill up.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "../../../pipeline/native/kernel.hpp"
-#include "moving_average.hpp"
+#include "models.hpp"
+#include "rules.hpp"
 #include "state.hpp"
 
 namespace bot4 {
 
-struct MlSettings {
-  std::int64_t weight_bp;          // of the strategy's score against the model's
-  std::int64_t threshold_bp;       // a signal's score is at least this
-  std::int64_t order_notional_e8;
-  std::int64_t stop_atr_bp;        // distance of the stop, in 1/10,000 of the average true range
-  std::int64_t ttl_ns;
-};
-
 template <class Strategy>
 class MachineLearning final : public Kernel {
  public:
-  MachineLearning(const MlSettings& settings, std::vector<Instrument> instruments)
-      : settings_(settings), instruments_(std::move(instruments)) {}
+  /// `model` is null if there is none.
+  MachineLearning(const MlSettings& settings, std::unique_ptr<const Model> model,
+                  std::vector<Instrument> instruments)
+      : settings_(settings), model_(std::move(model)), instruments_(std::move(instruments)) {}
 
   void step(const Context& context, const void* input, State& state, Emit& emit) override {
     if (input == nullptr) return;
@@ -54,9 +47,9 @@ class MachineLearning final : public Kernel {
 
  private:
   enum Source : std::uint32_t { kOutcomes, kFeaturesRing };
-  enum Group : std::size_t { kInstruments, kStage, kStrategy };
+  enum Group : std::size_t { kInstruments, kStage, kBooks, kStrategy };
+  enum Book : std::uint64_t { kTaOnly, kMlOnly, kBoth, kBooksEach };
   static constexpr std::size_t kIntents = 0;  // output ring
-  static constexpr double kProbability = 0.5;  // of a rise; there is no model yet, so neither way
 
   void check_instrument(const char* what, const Header& header) const {
     if (header.instrument >= instruments_.size())
@@ -74,37 +67,55 @@ class MachineLearning final : public Kernel {
     const bool is_over =
         outcome.intent_id == own.pending && (is_refusal || (is_fill && outcome.leaves == 0));
     if (is_over) own.pending = 0;
-    // The next signal may enter again. Neither a position that others closed (a stop that was hit,
+    // The next signal may enter again. Neither a position that others closed (its stop or target,
     // risk that flattens) nor an entry that was refused is a reason to; an exit that was refused is
     // tried again.
     const bool is_entry_refused = is_over && is_refusal && outcome.side == Side::kBuy;
     const bool is_closed =
         outcome.kind == OutcomeKind::kStop || (is_fill && outcome.intent_id == 0);
-    if (own.wanted > 0 && (is_entry_refused || is_closed)) own.wanted = 0;
+    if (own.wanted > 0 && (is_entry_refused || is_closed)) {
+      own.wanted = 0;
+      own.spent = 1;
+    }
   }
 
   void take_row(const Context& context, const Features& row, State& state, Emit& emit) const {
     const std::uint32_t index = row.header.instrument;
+    const Instrument& instrument = instruments_[index];
     MlState& own = state.edit<MlState>(kInstruments, index);
-    const std::optional<double> ta_score =
+    const Prediction prediction = predict(row, own);
+    const double ml = 2.0 * prediction.probability - 1.0;
+    const std::optional<double> ta =
         Strategy::on_features(row, state.edit<typename Strategy::State>(kStrategy, index));
-    if (ta_score) {
-      const double weight = static_cast<double>(settings_.weight_bp) / 10000.0;
-      const double score = weight * *ta_score + (1.0 - weight) * (2.0 * kProbability - 1.0);
-      const double threshold = static_cast<double>(settings_.threshold_bp) / 10000.0;
-      if (score != 0.0 && std::abs(score) >= threshold) {
-        own.wanted = score > 0.0 ? 1 : -1;
-        own.score = score;
-      }
+    const double weight = share(settings_.weight_bp);
+    std::optional<double> both;
+    if (ta) both = weight * *ta + (1.0 - weight) * ml;
+
+    const std::optional<Bracket> entry = bracket(row, settings_, instrument);
+    if (row.close >= 1) {
+      const std::optional<double> scores[kBooksEach] = {ta, ml, both};
+      const double cost = cost_share(row, instrument);
+      for (std::uint64_t i = 0; i < kBooksEach; ++i)
+        take_into(state.edit<MlBook>(kBooks, index * kBooksEach + i), row.close, cost, scores[i],
+                  entry, settings_);
     }
+    if (both) want(*both, own);
     if (own.pending != 0) return;
 
     Intent intent{};
     if (own.wanted > 0 && own.position == 0) {
-      if (row.close < 1 || !has(row, Feature::kAtr)) return;  // no size or no stop without them
+      if (!entry) return;  // no size and no stop without a price and a range
+      intent.quantity = is_worth(own.score, *entry, settings_)
+                            ? entry_quantity(own.score, *entry, prediction.is_neutral, settings_,
+                                             instrument)
+                            : 0;
+      if (intent.quantity == 0) {
+        own.wanted = 0;
+        return;
+      }
       intent.side = Side::kBuy;
-      intent.quantity = entry_quantity(row.close, instruments_[index]);
-      intent.stop = entry_stop(row.close, value_of(row, Feature::kAtr));
+      intent.stop = entry->stop;
+      intent.target = entry->target;
     } else if (own.wanted < 0 && own.position > 0) {
       intent.side = Side::kSell;
       intent.reduce_only = 1;
@@ -123,25 +134,40 @@ class MachineLearning final : public Kernel {
     emit(kIntents, intent);
   }
 
-  /// As many whole lots as the notional buys at this price, at least 1.
-  std::int64_t entry_quantity(std::int64_t close, const Instrument& instrument) const {
-    // 128 bits: a price, a tick and a lot of nine digits each are beyond 64.
-    const auto lot_value = static_cast<__int128>(close) * instrument.tick_e8 * instrument.lot_e8;
-    const auto lots = static_cast<__int128>(settings_.order_notional_e8) * 100'000'000 / lot_value;
-    constexpr __int128 kMost = std::numeric_limits<std::int64_t>::max();
-    return static_cast<std::int64_t>(std::clamp<__int128>(lots, 1, kMost));
+  /// Neutral only if there is a model, and no answer of it.
+  Prediction predict(const Features& row, MlState& own) const {
+    if (model_ == nullptr) return {Model::kNeutral, false};
+    own.asked += 1;
+    // A row that does not say when it is of could be of any time.
+    const std::int64_t venue_ns = row.header.venue_ns;
+    if (settings_.model_until_ns != 0 && (venue_ns == 0 || venue_ns > settings_.model_until_ns)) {
+      own.stale += 1;
+      return {Model::kNeutral, true};
+    }
+    const Prediction made = model_->evaluate(row.value, row.valid);
+    own.missing += made.is_neutral;
+    return made;
   }
 
-  /// The tick at or below the distance, but at least 1 away, and no less than 1.
-  std::int64_t entry_stop(std::int64_t close, double atr) const {
-    const double distance = static_cast<double>(settings_.stop_atr_bp) / 10000.0 * atr;
-    // Never below 1 before it becomes an integer: a distance may be larger than one can be.
-    const double level = std::max(1.0, std::floor(static_cast<double>(close) - distance));
-    return std::max<std::int64_t>(1, std::min(static_cast<std::int64_t>(level), close - 1));
+  void want(double score, MlState& own) const {
+    if (score >= share(settings_.enter_bp)) {
+      if (own.spent != 0) return;
+      own.wanted = 1;
+      own.score = score;
+      return;
+    }
+    own.spent = 0;
+    if (score <= share(settings_.leave_bp)) {
+      own.wanted = -1;
+      own.score = score;
+    } else if (own.position == 0) {
+      own.wanted = 0;  // what was not entered is not wanted any more
+    }
   }
 
-  MlSettings settings_;
-  std::vector<Instrument> instruments_;
+  const MlSettings settings_;
+  const std::unique_ptr<const Model> model_;
+  const std::vector<Instrument> instruments_;
 };
 
 }  // namespace bot4

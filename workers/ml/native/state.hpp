@@ -11,14 +11,30 @@ struct MlState {
   std::uint64_t pending;  // the intent that is not over yet; 0: none
   std::int64_t wanted;    // 1: long, -1: flat, 0: nothing
   double score;           // of the signal that it is wanted for
+  std::int64_t spent;     // 1: the score that led to the last entry must first go below ml.enter_bp
+  std::uint64_t asked;    // rows that a model was configured for ...
+  std::uint64_t missing;  // ... of which it had no answer ...
+  std::uint64_t stale;    // ... or was too old
 };
-static_assert(sizeof(MlState) == 32);
+static_assert(sizeof(MlState) == 64);
 
 /// Of the stage.
 struct MlStage {
   std::uint64_t last_intent_id;
 };
 static_assert(sizeof(MlStage) == 8);
+
+/// What would have been earned in an instrument by one way to score, at closes and net of costs.
+struct MlBook {
+  std::int64_t position;  // 1: long, 0: flat
+  std::int64_t entered;   // the close at which it was entered, and where it would be left, in ticks
+  std::int64_t stop, target;
+  std::int64_t spent;     // as in MlState
+  std::uint64_t trades;   // that are over
+  double result_bp;       // their sum
+  double open_bp;         // of the position, if it were left now
+};
+static_assert(sizeof(MlBook) == 64);
 
 /// Of the strategy "moving-average" in an instrument.
 struct MovingAverageState {

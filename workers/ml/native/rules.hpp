@@ -1,0 +1,129 @@
+// When to enter and when to leave, where stop and target are, and how much: the same for every way
+// to score. workers/ml/rules.py is the same in slow, obvious Python, with the formulas' reasons.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+
+#include "../../../pipeline/native/money.hpp"
+#include "../../ta/native/features.hpp"
+#include "state.hpp"
+
+namespace bot4 {
+
+/// Shares in 1/10,000; workers/ml/settings.py says what each is.
+struct MlSettings {
+  std::int64_t weight_bp, enter_bp, leave_bp, cost_margin_bp;
+  std::int64_t stop_atr_bp, target_atr_bp;
+  std::int64_t volatility_target_bp, kelly_bp, degraded_size_bp;
+  std::int64_t order_notional_e8, equity_e8;
+  std::int64_t ttl_ns;
+  std::int64_t model_until_ns;  // 0: it does not become too old
+};
+
+constexpr double share(std::int64_t bp) { return static_cast<double>(bp) / 10000.0; }
+
+/// What an entry at a row's close would be.
+struct Bracket {
+  std::int64_t close;
+  std::int64_t stop, target;  // ticks
+  double loss, gain;          // their distances, in ticks
+  double cost;                // of a round trip, in ticks
+  double atr;
+};
+
+/// The cost of a round trip at the row, as a share of the price: two taker's fees and the spread.
+inline double cost_share(const Features& row, const Instrument& instrument) {
+  const double fee = static_cast<double>(instrument.taker_fee_e8) / 1e8;
+  const double spread = has(row, Feature::kSpread) ? value_of(row, Feature::kSpread) : 0.0;
+  return 2.0 * fee + spread;
+}
+
+/// None without a price or a range.
+inline std::optional<Bracket> bracket(const Features& row, const MlSettings& settings,
+                                      const Instrument& instrument) {
+  if (row.close < 1 || !has(row, Feature::kAtr)) return std::nullopt;
+  constexpr double kMost = 4611686018427387904.0;  // 2^62 ticks
+  const double close = static_cast<double>(row.close);
+  const double atr = value_of(row, Feature::kAtr);
+  // Never below 1, nor beyond int64, before it becomes an integer: a distance may be any size.
+  const double below = std::max(1.0, std::floor(close - share(settings.stop_atr_bp) * atr));
+  const double above = std::min(kMost, std::ceil(close + share(settings.target_atr_bp) * atr));
+  Bracket made{};
+  made.close = row.close;
+  made.stop = std::max<std::int64_t>(1, std::min(static_cast<std::int64_t>(below), row.close - 1));
+  made.target = std::max(static_cast<std::int64_t>(above), row.close + 1);
+  made.loss = static_cast<double>(row.close - made.stop);
+  made.gain = static_cast<double>(made.target - row.close);
+  made.cost = close * cost_share(row, instrument);
+  made.atr = atr;
+  return made;
+}
+
+/// Whether the move that a score foretells is worth its cost.
+inline bool is_worth(double score, const Bracket& entry, const MlSettings& settings) {
+  return score * (0.5 * (entry.loss + entry.gain)) >= share(settings.cost_margin_bp) * entry.cost;
+}
+
+/// Lots to enter with; 0: none.
+inline std::int64_t entry_quantity(double score, const Bracket& entry, bool is_degraded,
+                                   const MlSettings& settings, const Instrument& instrument) {
+  const double most = static_cast<double>(settings.order_notional_e8);
+  const double equity = static_cast<double>(settings.equity_e8);
+  const double close = static_cast<double>(entry.close);
+  double notional = most;
+  if (settings.volatility_target_bp > 0)
+    notional = std::min(notional, equity * share(settings.volatility_target_bp) /
+                                      (std::max(entry.atr, 1.0) / close));
+  if (settings.kelly_bp > 0) {
+    const double chance = std::min(1.0, entry.loss / (entry.loss + entry.gain) + 0.5 * score);
+    const double lost = (entry.loss + entry.cost) / close;
+    const double won = (entry.gain - entry.cost) / close;
+    if (lost <= 0.0 || won <= 0.0) return 0;
+    const double fraction = chance / lost - (1.0 - chance) / won;
+    if (fraction <= 0.0) return 0;
+    notional = std::min(notional, equity * share(settings.kelly_bp) * fraction);
+  }
+  if (is_degraded) notional = notional * share(settings.degraded_size_bp);
+  // What is not below the cap is the cap: as a double that may be beyond int64.
+  const std::int64_t money = notional < most ? static_cast<std::int64_t>(notional)
+                                             : settings.order_notional_e8;
+  const Wide lot_value = product(product(entry.close, instrument.tick_e8), instrument.lot_e8);
+  constexpr Wide kMost = std::numeric_limits<std::int64_t>::max();
+  const Wide lots = std::min(Wide{money} * kE8 / lot_value, kMost);
+  if (lots < 1 || notional_e8(entry.close, lots, instrument) < instrument.min_notional_e8) return 0;
+  return static_cast<std::int64_t>(lots);
+}
+
+/// Takes a row into the book of one way to score. Without a score it keeps what it has.
+inline void take_into(MlBook& book, std::int64_t close, double cost, std::optional<double> score,
+                      const std::optional<Bracket>& entry, const MlSettings& settings) {
+  const double cost_bp = cost * 10000.0;
+  if (book.position != 0) {
+    const double net =
+        (static_cast<double>(close) / static_cast<double>(book.entered) - 1.0) * 10000.0 - cost_bp;
+    const bool is_closed = close <= book.stop || close >= book.target;
+    if (is_closed || (score && *score <= share(settings.leave_bp))) {
+      book.result_bp += net;
+      book.trades += 1;
+      book.position = book.entered = book.stop = book.target = 0;
+      book.open_bp = 0.0;
+      book.spent = is_closed ? 1 : 0;
+    } else {
+      book.open_bp = net;
+    }
+  } else if (score && *score >= share(settings.enter_bp) && book.spent == 0 && entry &&
+             is_worth(*score, *entry, settings)) {
+    book.position = 1;
+    book.entered = close;
+    book.stop = entry->stop;
+    book.target = entry->target;
+    book.open_bp = -cost_bp;
+  }
+  if (score && *score < share(settings.enter_bp)) book.spent = 0;
+}
+
+}  // namespace bot4

@@ -1,0 +1,61 @@
+"""The settings of the ml stage, in the units that its kernels reckon in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pipeline.instruments import to_e8
+
+WHOLE_BP = 10_000
+
+
+class MlSettings(NamedTuple):
+    """What `[ml]` says, bp being 1/10,000. `native/rules.hpp` has the same.
+
+    Attributes:
+        weight_bp: Of the strategy's score; the rest is the model's.
+        enter_bp: A score of at least that enters.
+        leave_bp: One of at most that leaves; less than `enter_bp`, so that nothing flutters.
+        cost_margin_bp: The move that a score foretells is at least so many times its costs.
+        stop_atr_bp: Distance of the stop, of one average true range.
+        target_atr_bp: Distance of the target.
+        volatility_target_bp: Of the equity: what one ATR may move it by; 0: no matter.
+        kelly_bp: Of the Kelly fraction; 0: no matter.
+        degraded_size_bp: Of an entry's size while the model has no answer.
+        order_notional_e8: Most that an entry is worth.
+        equity_e8: Opening equity.
+        ttl_ns: Life of an intent.
+        model_until_ns: UTC, the last time at which the model is not too old; 0: it never is.
+    """
+
+    weight_bp: int
+    enter_bp: int
+    leave_bp: int
+    cost_margin_bp: int
+    stop_atr_bp: int
+    target_atr_bp: int
+    volatility_target_bp: int
+    kelly_bp: int
+    degraded_size_bp: int
+    order_notional_e8: int
+    equity_e8: int
+    ttl_ns: int
+    model_until_ns: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], model_until_ns: int = 0) -> MlSettings:
+        """Return those of a resolved configuration."""
+        table = config["ml"]
+        return cls(
+            **{name: table[name] for name in cls._fields if name.endswith("_bp")},
+            order_notional_e8=to_e8(table["order_notional"]),
+            equity_e8=to_e8(config["equity"]),
+            ttl_ns=table["ttl_ms"] * 1_000_000,
+            model_until_ns=model_until_ns,
+        )
+
+
+def share(bp: int) -> float:
+    """Return basis points as a share."""
+    return float(bp) / WHOLE_BP
