@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import workers.ml
 from workers.ml.models import Kernel, Manifest, Model, ModelError, load, read_manifest
+from workers.ml.models.manifest import MANIFEST
 from workers.ta.batch import kernel_hash
 from workers.ta.features import FEATURE_NAMES, FEATURES_VERSION
 
@@ -35,10 +37,10 @@ def checked_model(config: Mapping[str, Any]) -> Model | None:
         raise ModelError(f'{was}, must fit; or do without, with ""\n{error}') from error
     # A process that died goes on with the same answers, or not at all.
     pinned = config["ml"].get("model_sha256", "")
-    found = model.manifest.arrays.sha256
+    found = sha256_of(config)
     if pinned and found != pinned:
         raise ModelError(
-            f"ml.model, {directory}, was changed while it was in use: SHA-256 of its arrays was "
+            f"ml.model, {directory}, was changed while it was in use: SHA-256 of its manifest was "
             f"{found}, must be {pinned}; start a new run, or put the old one back"
         )
     until_ns(config, model)
@@ -60,7 +62,11 @@ def sha256_of(config: Mapping[str, Any]) -> str:
         ModelError: it is missing.
     """
     directory = directory_of(config)
-    return "" if directory is None else read_manifest(directory).arrays.sha256
+    if directory is None:
+        return ""
+    read_manifest(directory)  # which says what is wrong with it
+    # With that of the arrays in it.
+    return hashlib.sha256((directory / MANIFEST).read_bytes()).hexdigest()
 
 
 def until_ns(config: Mapping[str, Any], model: Model | None) -> int:
