@@ -28,6 +28,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "ml.model": "",
     "ml.cost_margin_bp": "0",
     "ml.kelly_bp": "0",
+    "ml.target_atr_bp": "1000000",
     "equity": "100000000",
     "pipeline.market_capacity": "65536",
     "pipeline.capacity": "16384",

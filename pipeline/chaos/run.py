@@ -31,6 +31,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "ml.model": "",
     "ml.cost_margin_bp": "0",
     "ml.kelly_bp": "0",
+    "ml.target_atr_bp": "1000000",
     "equity": "100000000",
     # What is killed on purpose is no crash loop, and no illness.
     "supervisor.restart_budget": "1000",

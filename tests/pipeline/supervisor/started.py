@@ -30,6 +30,7 @@ SETTINGS: Mapping[str, str] = {
     "ml.model": "",
     "ml.cost_margin_bp": "0",
     "ml.kelly_bp": "0",
+    "ml.target_atr_bp": "1000000",
     "equity": "100000000",
     "exchange.rate": "5000",
     "pipeline.market_capacity": "4096",
