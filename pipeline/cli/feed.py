@@ -39,14 +39,25 @@ def command() -> None:
     default=0,
     help="Exactly so many gaps are known to be in the capture. [default: 0]",
 )
+@click.option(
+    "--expect-malformed",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Exactly so many messages are known to be malformed. [default: 0]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check_command(
-    venue: str, captures: tuple[Path, ...], reference: bool, expect_gaps: int, as_json: bool
+    venue: str,
+    captures: tuple[Path, ...],
+    reference: bool,
+    expect_gaps: int,
+    expect_malformed: int,
+    as_json: bool,
 ) -> None:
     """Verify every checksum and every sequence of captured data.
 
-    Exits with 1 if a checksum is wrong, a book is crossed, there is another number of gaps than
-    expected, or the reference disagrees.
+    Exits with 1 if a checksum is wrong, a book is crossed, there is another number of gaps or of
+    malformed messages than expected, or the reference disagrees.
     """
     check = importlib.import_module("workers.feed.check")
     capture = importlib.import_module("workers.feed.capture")
@@ -56,7 +67,7 @@ def check_command(
         click.echo(json.dumps(_document(result, check.COUNTS)))
     else:
         _print(result, check.COUNTS)
-    if not result.is_good(expect_gaps):
+    if not result.is_good(expect_gaps, expect_malformed):
         raise click.exceptions.Exit(FAILURE)
 
 

@@ -101,12 +101,13 @@ class Result:
     events: tuple[Event, ...]
     differences: tuple[str, ...]
 
-    def is_good(self, expected_gaps: int = 0) -> bool:
-        """Return whether all checksums are right, no book is crossed, and no gap is unexpected."""
+    def is_good(self, expected_gaps: int = 0, expected_malformed: int = 0) -> bool:
+        """Return whether all checksums are right, no book is crossed, and nothing is unexpected."""
         return (
             self.counts["checksum_failed"] == 0
             and self.counts["crossed"] == 0
             and self.counts["gaps"] == expected_gaps
+            and self.counts["malformed"] == expected_malformed
             and not self.differences
         )
 

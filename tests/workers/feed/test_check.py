@@ -80,6 +80,14 @@ def test_gaps_that_are_known_may_be_expected(tmp_path: Path) -> None:
     assert run("coinbase", path, options=("--json", "--expect-gaps", "2"))[0] == 1
 
 
+def test_malformed_messages_end_it_with_1_unless_they_are_expected(tmp_path: Path) -> None:
+    path = written(tmp_path, f.coinbase_heartbeat(1), f.coinbase_trades(2, 1), '{"channel":')
+    code, document = run("coinbase", path)
+    assert (code, document["malformed"]) == (1, 1)
+    assert run("coinbase", path, options=("--json", "--expect-malformed", "1"))[0] == 0
+    assert run("coinbase", path, options=("--json", "--expect-malformed", "2"))[0] == 1
+
+
 def test_a_connection_in_the_capture_explains_a_gap(tmp_path: Path) -> None:
     path = written(
         tmp_path,
