@@ -28,6 +28,7 @@ from picows import (
 _RECEIVE_BYTES = 1 << 19
 
 _TEXT = WSMsgType.TEXT
+_MOST_BYTES = 16 << 20  # of a message in parts; snapshots of whole books have a few
 _FAREWELL = 1.0  # seconds for what is still to be sent
 
 # Causes are reported, not logged.
@@ -226,7 +227,7 @@ class _Link(WSListener):
         self._clock = session._clock
         self._on_message = session._on_message
         self._transport: WSTransport | None = None
-        self._parts: list[bytes] = []
+        self._parts = bytearray()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -255,9 +256,12 @@ class _Link(WSListener):
         """See to a frame that is not a message; return one of which this is the last part."""
         kind = frame.msg_type
         if kind in (_TEXT, WSMsgType.CONTINUATION):
-            self._parts.append(frame.get_payload_as_bytes())
-            if frame.fin:
-                message, self._parts = b"".join(self._parts), []
+            self._parts += frame.get_payload_as_memoryview()
+            if len(self._parts) > _MOST_BYTES:
+                self.cause = f"a message in parts was longer than {_MOST_BYTES >> 20} MiB"
+                self.end()
+            elif frame.fin:
+                message, self._parts = self._parts, bytearray()
                 return memoryview(message)
         elif kind == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())

@@ -399,6 +399,20 @@ def test_a_message_in_parts_is_put_together() -> None:
     run(test())
 
 
+def test_a_message_that_never_ends_ends_the_connection() -> None:
+    async def test() -> None:
+        def parts(transport: WSTransport) -> None:
+            part = bytes(1 << 20)
+            transport.send(WSMsgType.TEXT, part, fin=False)
+            for _ in range(16):
+                transport.send(WSMsgType.CONTINUATION, part, fin=False)
+
+        async with venue(parts) as (url, _):
+            assert await one_cause(url) == "a message in parts was longer than 16 MiB"
+
+    run(test())
+
+
 def test_an_error_in_the_receiver_ends_the_session_and_reaches_the_caller() -> None:
     async def test() -> None:
         handed_over: list[int] = []
