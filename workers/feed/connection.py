@@ -6,22 +6,22 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from pipeline.instruments import InstrumentError
 from pipeline.records import MARKET
 from pipeline.vocabulary import MarketKind
-from workers._native import Arbiter, Decoder, Line, Outbox, Recorder, Sink
+from workers._native import Arbiter, Line, Outbox, Recorder, Sink
 from workers.feed import decoding
 from workers.feed.capture import END
 from workers.feed.decoding import WISHES, BookState, PlainError, StaleReason, Verdict, WishKind
+from workers.feed.missing import ANY, MissingTrades
 from workers.feed.rest import Rest, RestError
 from workers.feed.session import Session
-from workers.feed.venue import Allowance, Notice, Trade, Venue, jittered
+from workers.feed.venue import Allowance, Notice, Venue, jittered
 
 _log = logging.getLogger("bot4.feed")
 
@@ -29,12 +29,6 @@ _LOG_EVERY_NS = 60_000_000_000
 _AGAIN_S = 0.25  # after a request failed; doubles
 _AGAIN_MOST_S = 2.0
 _LEAST_S = 0.5  # between two requests for a new snapshot of one book
-_ATTEMPTS = 3  # to have a page that can be read: some venues refuse with status 200
-_NEAR = 2000  # ids between trades that are missing: two pages cost less than to look for them anew
-_AT_ONCE = 50  # trades from REST that are told before messages are read again
-_GATHER_S = 0.2  # for more trades that are missing, to be asked for at once
-_Range: TypeAlias = tuple[int, int]  # the first and the last id
-_ANY = 2**64 - 1  # there is no higher id
 _SHOWN = 200  # characters of a message
 
 
@@ -90,7 +84,9 @@ class Connection:
         self._has_requests = asyncio.Event()
         self._messages = Allowance(*venue.limits.messages)
         self._fetching: dict[tuple[WishKind, int], asyncio.Task[None]] = {}
-        self._missing: dict[int, list[_Range]] = {}  # trades, of each instrument
+        self._missing = MissingTrades(
+            venue, self._line, outbox, self._get, settle=settle, warn=self._warn
+        )
         self._asked: dict[int, float] = {}  # when a book was asked for
         self._error: BaseException | None = None
         self._cause = ""  # of the last loss, or of why there is none yet
@@ -114,11 +110,9 @@ class Connection:
 
     def go_on_from(self, predecessor: Connection) -> None:
         """Have fetched what a line that has ended knew to be missing, and had no time for."""
-        for row, ranges in predecessor._missing.items():
-            for first, last in ranges:
-                self._note(row, first, last)
-            if self.session.is_connected:  # else once it is
-                self._fetch(WishKind.TRADES, row, self._fetch_trades(row))
+        self._missing.add(predecessor._missing)
+        if self.session.is_connected:  # else once it is
+            self._fetch_missing()
 
     async def run(self) -> None:
         """Read until `stop`.
@@ -188,8 +182,7 @@ class Connection:
         if not self._venue.numbers_trades:
             for row in known:
                 self._miss(row, self._arbiter.last_trade(row) + 1)
-        for row in self._missing:  # what the connection before had no time for
-            self._fetch(WishKind.TRADES, row, self._fetch_trades(row))
+        self._fetch_missing()  # what the connection before had no time for
 
     def _on_lost(self, silent: bool) -> None:
         self._requests.clear()
@@ -306,20 +299,14 @@ class Connection:
 
     # Over REST.
 
-    def _miss(self, row: int, first: int, last: int = _ANY) -> None:
+    def _miss(self, row: int, first: int, last: int = ANY) -> None:
         """Have trades with these ids fetched, as far as they were not told."""
-        self._note(row, first, last)
-        self._fetch(WishKind.TRADES, row, self._fetch_trades(row))
+        self._missing.note(row, first, last)
+        self._fetch(WishKind.TRADES, row, self._missing.fetch(row))
 
-    def _note(self, row: int, first: int, last: int) -> None:
-        """Remember that; what is near is one range."""
-        others = []
-        for begin, end in self._missing.get(row, ()):
-            if begin <= last + _NEAR and first <= end + _NEAR:
-                first, last = min(first, begin), max(last, end)
-            else:
-                others.append((begin, end))
-        self._missing[row] = [*others, (first, last)]
+    def _fetch_missing(self) -> None:
+        for row in self._missing.rows:
+            self._fetch(WishKind.TRADES, row, self._missing.fetch(row))
 
     def _fetch(self, kind: WishKind, row: int, fetch: Coroutine[Any, Any, None]) -> None:
         """Have something fetched, unless that is being done."""
@@ -378,81 +365,6 @@ class Connection:
                 self._settle()
             if not self._holds(row):  # it was older than the first message, or is none
                 await asyncio.sleep(jittered(_AGAIN_S))
-
-    async def _fetch_trades(self, row: int) -> None:
-        """Have the venue's trades that are missing told; more may be found missing meanwhile."""
-        while self._missing.get(row):
-            await asyncio.sleep(_GATHER_S)
-            missing = max(self._missing[row])
-            self._missing[row].remove(missing)
-            await self._replay(row, *missing)
-
-    async def _replay(self, row: int, first: int, last: int) -> None:
-        # The decoder of the messages takes all before its first connection as known, which is not
-        # so if another line was to fetch it. The arbiter knows what was told.
-        decoder = self._venue.decoder()
-        decoder.trade(row, first - 1, 1, 1, 1, 0, 0, self._scratch)
-        self._scratch.take()
-        pages = self._venue.replay(row, first, last)
-        url = next(pages)
-        insists = True
-        while True:
-            try:
-                trades = await self._page(row, url, insists=insists)
-                if trades is None:
-                    return
-                missing = [each for each in trades if first <= each.trade_id <= last]
-                await self._tell(decoder, row, missing)
-            except asyncio.CancelledError:
-                if first <= last:
-                    self._note(row, first, last)  # for the next connection
-                raise
-            if trades:
-                newest = trades[-1].trade_id
-                if insists:  # these were the latest; what is later comes by itself
-                    last = min(last, newest)
-                if trades[0].trade_id <= first:
-                    first = max(first, newest + 1)
-                elif newest >= last:
-                    last = trades[0].trade_id - 1
-            try:
-                url = pages.send(trades)
-            except StopIteration:
-                return
-            insists = False  # the latest are everywhere to be had, older ones perhaps not
-
-    async def _page(self, row: int, url: str, *, insists: bool) -> list[Trade] | None:
-        """Return the trades that are to be had somewhere, None if that is not possible."""
-        for _ in range(_ATTEMPTS):
-            try:
-                answer = await self._get(url, self._venue.trades_requests.wait, insists=insists)
-            except RestError:
-                break
-            try:
-                return list(self._venue.trades(row, answer))
-            except (ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
-                self._warn("trades could not be read", f"{error!r}: {answer[:_SHOWN]!r}")
-            await asyncio.sleep(jittered(_AGAIN_MOST_S))
-        return None
-
-    async def _tell(self, decoder: Decoder, row: int, trades: Sequence[Trade]) -> None:
-        instrument = self._venue.instrument(row)
-        for number, trade in enumerate(trades, 1):
-            try:
-                price = instrument.price_to_ticks(trade.price)
-                quantity = instrument.quantity_to_lots(trade.quantity)
-            except InstrumentError as error:
-                self._warn("a trade could not be read", str(error))
-                continue
-            now = time.monotonic_ns()
-            decoder.trade(
-                row, trade.trade_id, price, quantity, trade.aggressor, trade.venue_ns, now,
-                self._line,
-            )  # fmt: skip
-            if self._outbox.kept:
-                self._settle()
-            if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)
 
     def _warn(self, what: str, detail: object) -> None:
         """Say that something is wrong, of each kind at most once a minute."""
