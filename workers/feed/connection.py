@@ -29,6 +29,7 @@ _LOG_EVERY_NS = 60_000_000_000
 _AGAIN_S = 0.25  # after a request failed; doubles
 _AGAIN_MOST_S = 2.0
 _LEAST_S = 0.5  # between two requests for a new snapshot of one book
+_ALL = -1  # instruments
 _SHOWN = 200  # characters of a message
 
 
@@ -183,6 +184,8 @@ class Connection:
             for row in known:
                 self._miss(row, self._arbiter.last_trade(row) + 1)
         self._fetch_missing()  # what the connection before had no time for
+        if self._venue.finds_last:
+            self._fetch(WishKind.TRADES, _ALL, self._missing.find_last(self._arbiter))
 
     def _on_lost(self, silent: bool) -> None:
         self._requests.clear()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from pipeline.instruments import InstrumentError
-from workers._native import Decoder, Line, Outbox, Recorder
+from workers._native import Arbiter, Decoder, Line, Outbox, Recorder
 from workers.feed.rest import RestError
 from workers.feed.venue import Trade, Venue, jittered
 
@@ -86,6 +86,22 @@ class MissingTrades:
             missing = max(self._ranges[row])
             self._ranges[row].remove(missing)
             await self._replay(row, *missing)
+
+    async def find_last(self, arbiter: Arbiter) -> None:
+        """Have the arbiter know the last trade of each market in which none was told yet.
+
+        Else nobody would know after an outage which trades are missing. What REST tells may have
+        been traded on this connection: then it comes over that as well, and that has to be first.
+        """
+        await asyncio.sleep(self._venue.settling)
+        for row in [each.index for each in self._venue.instruments]:
+            if arbiter.last_trade(row):
+                continue
+            url = next(self._venue.replay(row, 1, ANY))
+            latest = await self._page(row, url, insists=False)
+            await asyncio.sleep(self._venue.settling)
+            if latest and not arbiter.last_trade(row):
+                arbiter.resume(row, latest[-1].trade_id, arbiter.is_stale(row))
 
     async def _replay(self, row: int, first: int, last: int) -> None:
         # The decoder of the messages takes all before its first connection as known, which is not

@@ -109,6 +109,8 @@ class Venue(ABC):
         ping_text: See `Session`.
         numbers_trades: Whether a trade that is missing is missed at the next one.
         sends_past: Whether trades from before the connection began are sent unasked.
+        settling: Seconds after which what was traded on a connection has come over it, or it is
+            dead.
         comparable: Whether a quote's `venue_sequence` is the instrument's own, on any connection.
         has_books: Whether books are kept.
         snapshots_by_rest: Whether `snapshot_url` returns an address.
@@ -127,6 +129,7 @@ class Venue(ABC):
     has_books = True
     snapshots_by_rest = False
     patience = 1.5
+    settling = 2.0
 
     def __init__(
         self,
@@ -158,6 +161,11 @@ class Venue(ABC):
     @property
     def _rest_url(self) -> str:
         return _found(self._places[1])
+
+    @property
+    def finds_last(self) -> bool:
+        """Whether the last trade of a quiet market has to be asked for, to miss what follows it."""
+        return self.has_books and not self.sends_past and self.capture is None
 
     def url(self) -> str:
         """Return the address to connect to."""

@@ -157,6 +157,25 @@ def test_after_a_long_outage_the_trades_of_all_pages_are_told(venue: str) -> Non
     run(test())
 
 
+@pytest.mark.parametrize("venue", ["binance", "kraken"])
+def test_a_market_without_a_trade_before_its_first_outage_misses_none_of_it(venue: str) -> None:
+    async def test() -> None:
+        # Trade 96 of the first market was event 382, and the next one is 24 s later.
+        async with desk(venue, rate=1, position=382) as feed:
+            await until(lambda: all(map(feed.lines.arbiter.last_trade, range(COUNT))))
+            assert feed.lines.arbiter.last_trade(0) == 96
+            assert not len(feed.of(MarketKind.TRADE, 0))
+            await feed.miss(60.0)
+            feed.ahead_s += 60.0  # Binance's are missed at the next one
+            await until(lambda: all(len(feed.of(MarketKind.TRADE, i)) > 3 for i in range(COUNT)))
+            await until(lambda: feed.of(MarketKind.TRADE, 0)["venue_sequence"].min() == 97)
+            await until(feed.is_whole)
+            await feed.live()
+            feed.check_whole()
+
+    run(test())
+
+
 def test_a_replay_that_was_cut_off_goes_on_over_the_next_connection() -> None:
     async def test() -> None:
         for venue in NAMES:

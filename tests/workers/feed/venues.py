@@ -64,6 +64,7 @@ class Desk:
         rate: int,
         lifetime: float | None,
         overlap_s: float = 30.0,
+        position: int = 0,
     ) -> None:
         self.ahead_s = 0.0  # by which the venue's clock is
         self.server = ExchangeServer(
@@ -71,6 +72,7 @@ class Desk:
             seed=1,
             volatility_bp=2,
             rate=rate,
+            position=position,
             clock=lambda: time.monotonic_ns() + round(self.ahead_s * 1e9),
         )
         self.venue = venue
@@ -87,9 +89,10 @@ class Desk:
             f"ws://127.0.0.1:{port}{_PATHS[self.venue]}",
             f"http://127.0.0.1:{port}",
         )
-        # Dials soon, that tests are short; everything else is as it is.
+        # Soon, that tests are short; everything else is as it is.
         made.timing = replace(made.timing, dial_every=0.2)
         made.limits = replace(made.limits, lifetime=self._lifetime)
+        made.settling = 0.1
         made.trades_requests = Allowance(1000, 1.0)  # Kraken's would take half a minute
         return made
 
@@ -199,9 +202,10 @@ async def desk(
     rate: int = 1000,
     lifetime: float | None = None,
     overlap_s: float = 30.0,
+    position: int = 0,
 ) -> AsyncIterator[Desk]:
     """A feed that is live from its first snapshot on."""
-    async with started(Desk(venue, links, rate, lifetime, overlap_s)) as made:
+    async with started(Desk(venue, links, rate, lifetime, overlap_s, position)) as made:
         yield made
 
 
