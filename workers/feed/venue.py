@@ -198,8 +198,9 @@ class Venue(ABC):
     def replay(self, instrument: int, first: int, last: int) -> Replay:
         """Yield where the trades from id `first` to `last` are to be had, as far as they are.
 
-        The answer to each address, oldest trade first, leads to the next one. There may be later
-        trades among them, and again such as were there before.
+        The first address is that of the latest trades. The answer to each, oldest trade first,
+        leads to the next one. There may be later trades among them, and again such as were there
+        before.
         """
 
     @abstractmethod
