@@ -10,9 +10,12 @@ import pytest
 
 from tests.workers.ta.market import (
     ENGINES,
+    SHORT,
     WINDOWS,
+    all_emitted,
     all_rows,
     drive,
+    hostile_market,
     random_market,
     rows,
 )
@@ -52,6 +55,19 @@ def test_native_and_reference_agree_in_every_bit(kind: str) -> None:
     assert built["bars"].min() > 64  # the rings went round
     assert built["restarts"].sum() > 0
     assert built["late"].sum() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_record_makes_them_differ(kind: str) -> None:
+    settings = {**KINDS[kind], **SHORT, "correlation_s": 1}
+    native, reference = (drive(engine, INSTRUMENTS, **settings) for engine in ENGINES)
+    market = list(hostile_market(3, 2_500, INSTRUMENTS))
+    emitted = [all_emitted(driver, market) for driver in (native, reference)]
+    for ring in ("features", "correlations"):
+        assert emitted[0][ring].tobytes() == emitted[1][ring].tobytes()
+        assert len(emitted[0][ring]) > 50
+    for group in ("bars", "indicators", "clock", "samples", "correlation"):
+        assert native.state(group).tobytes() == reference.state(group).tobytes()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

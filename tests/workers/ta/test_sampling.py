@@ -10,7 +10,7 @@ import pytest
 from pipeline.stage import StageError
 from tests.workers.ta.market import ENGINES, SECOND, Array, config, drive, quote, stale, trade
 from workers.ta.correlation import correlation_of
-from workers.ta.reference.sampling import MOST
+from workers.ta.reference.sampling import MANY_LATE, MOST
 from workers.ta.stage import TechnicalAnalysis
 
 START = 1_700_000_000
@@ -106,6 +106,39 @@ def test_a_record_that_is_late_ends_no_interval(engine: str) -> None:
     late = [*on_time[:12], trade(1, 1, 0, _at(1), number=1), *on_time[12:]]
     first, second = (_samples(engine, 2, market)[1] for market in (on_time, late))
     assert [row["sample"][0] for row in first] == [row["sample"][0] for row in second]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_date_in_a_far_future_does_not_end_the_samples(engine: str) -> None:
+    walk = _walk(2, MANY_LATE // 2 + 30)
+    wrong = trade(100_000, 1, 0, 2 * _at(0))
+    driver, emitted = _samples(engine, 2, [*walk[:20], wrong, *walk[20:]])
+    # One in each second, from the second on, but while all others are late.
+    assert emitted[-1]["sample"][0] == 9 + 20
+    assert driver.state("clock")["late"][0] == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_late_records_of_one_venue_do_not_set_the_clock_back(engine: str) -> None:
+    walk = _walk(1, MANY_LATE + 10)
+    market = [each for record in walk for each in (record, quote(1, 2, instrument=1))]
+    for record in market[1::2]:
+        record["venue_ns"] = _at(-3_600)
+    driver, emitted = _samples(engine, 2, market)
+    assert emitted[-1]["sample"][0] == MANY_LATE + 9
+    assert driver.state("clock")["late"][0] == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_return_beyond_what_correlations_take_is_none(engine: str) -> None:
+    prices = (1, 10**12, 1, 10**12 + 1, 1, 10**12 + 2, 1)
+    market = [
+        trade(price, 1, 0, _at(second), number=second + 1) for second, price in enumerate(prices)
+    ]
+    _, emitted = _samples(engine, 1, [*market, quote(1, 2), quote(1, 2)])
+    used = [int(row["samples"][0, 0]) for row in emitted]
+    assert [int(row["sample"][0]) for row in emitted] == [1, 2, 3, 4, 5, 6]
+    assert used == [0, 0, 2, 3, 4, 4]  # one alone has no correlation
 
 
 def test_both_engines_publish_the_same_bytes() -> None:

@@ -10,5 +10,5 @@ BOT4_DESCRIBE(bot4::BarState, open, high, low, close, volume, signed_volume, tra
 BOT4_DESCRIBE(bot4::IndicatorState, bars, ema_slow, macd_fast, macd_slow, macd_signal, average_gain,
               average_loss, atr, range, plus, minus, adx, obv, closes, highs, lows, typicals,
               volumes, flows, returns, ks)
-BOT4_DESCRIBE(bot4::SampleClock, interval, rows_due)
+BOT4_DESCRIBE(bot4::SampleClock, interval, rows_due, late)
 BOT4_DESCRIBE(bot4::SampleState, price, restarts)

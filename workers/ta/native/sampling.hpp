@@ -3,7 +3,8 @@
 // Python.
 //
 // The grid is that of venue time: whole multiples of an interval since the epoch. The first record
-// dated in a later interval, of whatever instrument, ends the interval for all of them.
+// dated in a later interval, of whatever instrument, ends the interval for all of them. Once so many
+// records in a row are so late that the clock must have been wrong before, it is set back.
 #pragma once
 
 #include <cstdint>
@@ -30,12 +31,13 @@ class Sampler {
     if (market.header.venue_ns <= 0) return;
     const std::int64_t interval = market.header.venue_ns / interval_ns_;
     const std::int64_t before = state.read<SampleClock>(kClock, 0).interval;
-    if (interval <= before) return;
+    if (interval <= before && !is_set_back(before - interval, state)) return;
     // Across intervals of which nothing is known a return would be of a longer time than others.
     if (interval == before + 1) sample(state);
     auto& clock = state.edit<SampleClock>(kClock, 0);
     if (interval == before + 1) clock.rows_due = rows();
     clock.interval = interval;
+    clock.late = 0;
     for (std::uint64_t i = 0; i < instruments_; ++i) {
       const BarState& bars = state.read<BarState>(kBars, i);
       state.edit<SampleState>(kSamples, i) = {bars.in_doubt != 0 ? 0 : bars.close, bars.restarts};
@@ -61,6 +63,19 @@ class Sampler {
   }
 
  private:
+  static constexpr std::int64_t kLate = 60;          // intervals; trades of an outage may come so late
+  static constexpr std::uint64_t kManyLate = 1'000;  // records; more than a venue hands over at once
+
+  /// Whether the clock was wrong, rather than the record: otherwise one date in a far future would end
+  /// all samples until then.
+  static bool is_set_back(std::int64_t intervals, State& state) {
+    const bool is_late = intervals > kLate;
+    if (!is_late && state.read<SampleClock>(kClock, 0).late == 0) return false;
+    auto& clock = state.edit<SampleClock>(kClock, 0);
+    clock.late = is_late ? clock.late + 1 : 0;
+    return clock.late >= kManyLate;
+  }
+
   /// How many records an instrument's correlations with all take.
   std::uint64_t parts() const { return (instruments_ + Correlations::kMost - 1) / Correlations::kMost; }
   std::uint64_t rows() const { return instruments_ * parts(); }
@@ -73,7 +88,9 @@ class Sampler {
       const SampleState& then = state.read<SampleState>(kSamples, i);
       // Where trades may have been lost, the price is an old one.
       if (then.price == 0 || bars.in_doubt != 0 || bars.restarts != then.restarts) continue;
-      returns[i] = static_cast<double>(bars.close) / static_cast<double>(then.price) - 1.0;
+      const double change = static_cast<double>(bars.close) / static_cast<double>(then.price) - 1.0;
+      if (change > Correlation::kLargest) continue;  // one of the two prices is wrong
+      returns[i] = change;
       valid[i / 64] |= std::uint64_t{1} << i % 64;
     }
     Correlation(&state.edit<unsigned char>(kCorrelation, 0), instruments_).add(returns, valid);

@@ -46,8 +46,9 @@ static_assert(sizeof(IndicatorState) ==
 struct SampleClock {
   std::int64_t interval;    // the one that is going on: its number since the epoch; 0: none yet
   std::uint64_t rows_due;   // of the latest sample, that are not published yet
+  std::uint64_t late;       // records in a row of intervals long over
 };
-static_assert(sizeof(SampleClock) == 16);
+static_assert(sizeof(SampleClock) == 24);
 
 /// An instrument when that interval began.
 struct SampleState {

@@ -6,16 +6,24 @@ its sums have to have the same bits.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from pipeline import _native
 from pipeline.records import CORRELATIONS
 from workers import native
+from workers.ta.correlation import LARGEST
 
 MOST = CORRELATIONS["value"].shape[0]
 """Correlations in a record."""
+
+LATE: Final = 60
+"""Intervals that a record may be late, as those of an outage are."""
+
+MANY_LATE: Final = 1_000
+"""So many in a row that are later show that the clock was wrong before: otherwise one date in a far
+future would end all samples until then."""
 
 
 class Sampler:
@@ -23,8 +31,9 @@ class Sampler:
 
     The interval is that of the first record that is dated in it, of whatever instrument. A return
     is that of the last trade before its end to the last before its beginning; an instrument has
-    none if that is not known, or if trades were lost meanwhile. None has one if there was no record
-    at all in the interval.
+    none if that is not known, if trades were lost meanwhile, or if it is beyond what correlations
+    take. None has one if there was no record at all in the interval, or if the venues' time was set
+    back.
     """
 
     def __init__(self, interval_s: int, instruments: int) -> None:
@@ -38,9 +47,12 @@ class Sampler:
             return
         interval = int(event["venue_ns"]) // self.interval_ns
         before = int(state.read("clock", 0)["interval"])
-        if interval <= before:
-            return
         clock = state.edit("clock", 0)
+        if interval <= before:
+            clock["late"] = clock["late"] + 1 if before - interval > LATE else 0
+            if clock["late"] < MANY_LATE:
+                return
+        clock["late"] = 0
         if interval == before + 1:
             self._sample(state)
             clock["rows_due"] = self.instruments * self.parts
@@ -72,8 +84,10 @@ class Sampler:
             bars, then = state.read("bars", index), state.read("samples", index)
             if then["price"] == 0 or bars["in_doubt"] or bars["restarts"] != then["restarts"]:
                 continue
-            returns[index] = float(bars["close"]) / float(then["price"]) - 1.0
-            valid[index] = True
+            change = float(bars["close"]) / float(then["price"]) - 1.0
+            if change <= LARGEST:  # else one of the two prices is wrong
+                returns[index] = change
+                valid[index] = True
         cell = state.edit("correlation", 0)
         correlation = self._correlation(cell)
         correlation.add(returns, valid)
