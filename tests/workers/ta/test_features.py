@@ -224,6 +224,25 @@ def test_a_market_that_stands_still_deviates_from_nothing(price: float) -> None:
         assert row[feature] == pytest.approx(price, rel=1e-15)
 
 
+def test_what_is_left_of_a_range_does_not_make_a_rounding_error_a_distance() -> None:
+    """The ATR fades to nothing, the exponential means stay a last bit away from the close."""
+    moving = series(8, 300, rests=False)[0]
+    still = np.tile([moving[-1, 2]] * 3 + [2.0], (3_000, 1))
+    bars = np.concatenate((moving, still))
+    values, valid = features_of(bars, WINDOWS)
+    assert 0 < values[-1, Feature.ATR] < 1e-50
+    assert values[-1, Feature.EMA_SLOW] != values[-1, Feature.SMA_SLOW]
+    read = [feature for feature in MODEL_FEATURES if feature not in FLOW_FEATURES]
+    assert all(int(mask) >> feature & 1 for mask in valid[300:] for feature in read)
+    assert np.abs(values[300:, read]).max() < 40
+    short, _ = features_of(bars[:600], SHORT)
+    reference = Reference(SHORT)
+    own = np.zeros(1, layouts["IndicatorState"])
+    for n, bar in enumerate(bars[:600].tolist()):
+        row = reference.update(own[0], *bar)
+        assert np.array([row.get(each, 0.0) for each in Feature]).tobytes() == short[n].tobytes()
+
+
 def test_one_bad_tick_leaves_a_window_without_a_trace() -> None:
     bars, _ = series(31, 120)
     bad = bars.copy()

@@ -86,6 +86,10 @@ class Indicators {
   }
 
  private:
+  // Of the close. Where no price moves, an ATR fades to nothing, but exponential means stay a rounding
+  // error away from the close: below this their distance would grow without bound.
+  static constexpr double kStill = 0x1p-44;
+
   struct Before {
     double high, low, close, typical;
   };
@@ -132,14 +136,14 @@ class Indicators {
     if (own.bars >= windows_.fast) {
       const double mean = closes.mean(windows_.fast);
       set(row, Feature::kSmaFast, mean);
-      set_scaled(row, Feature::kSmaFastDistance, bar.close - mean);
+      set_scaled(row, Feature::kSmaFastDistance, bar.close - mean, bar);
     }
     if (own.bars >= windows_.slow) {
       const double mean = closes.mean(windows_.slow);
       set(row, Feature::kSmaSlow, mean);
-      set_scaled(row, Feature::kSmaSlowDistance, bar.close - mean);
+      set_scaled(row, Feature::kSmaSlowDistance, bar.close - mean, bar);
       set(row, Feature::kEmaSlow, own.ema_slow);
-      set_scaled(row, Feature::kEmaSlowDistance, bar.close - own.ema_slow);
+      set_scaled(row, Feature::kEmaSlowDistance, bar.close - own.ema_slow, bar);
     }
   }
 
@@ -150,12 +154,12 @@ class Indicators {
     if (own.bars < begins) return;
     const double macd = own.macd_fast - own.macd_slow;
     set(row, Feature::kMacd, macd);
-    set_scaled(row, Feature::kMacdScaled, macd);
+    set_scaled(row, Feature::kMacdScaled, macd, bar);
     smooth(own.macd_signal, macd, alpha_macd_signal_, own.bars == begins);
     if (own.bars < begins + windows_.macd_signal - 1) return;
     set(row, Feature::kMacdSignal, own.macd_signal);
     set(row, Feature::kMacdHistogram, macd - own.macd_signal);
-    set_scaled(row, Feature::kMacdHistogramScaled, macd - own.macd_signal);
+    set_scaled(row, Feature::kMacdHistogramScaled, macd - own.macd_signal, bar);
   }
 
   void add_rsi(const Bar& bar, const Before& before, bool is_first, IndicatorState& own,
@@ -225,7 +229,7 @@ class Indicators {
     set(row, Feature::kBollingerUpper, mean + width);
     set(row, Feature::kBollingerLower, mean - width);
     set(row, Feature::kBollingerPosition, ratio(bar.close - mean, width));
-    set_scaled(row, Feature::kBollingerWidth, width);
+    set_scaled(row, Feature::kBollingerWidth, width, bar);
   }
 
   void add_ranges(const Bar& bar, IndicatorState& own, Features& row) const {
@@ -268,7 +272,7 @@ class Indicators {
       if (volume > 0.0) {
         const double vwap = value / volume;
         set(row, Feature::kVwap, vwap);
-        set_scaled(row, Feature::kVwapDistance, bar.close - vwap);
+        set_scaled(row, Feature::kVwapDistance, bar.close - vwap, bar);
         set(row, Feature::kVolumeRatio, bar.volume / (volume / static_cast<double>(window)));
         if (own.bars > window) set(row, Feature::kObvBalance, obv_change(own) / volume);
       }
@@ -324,11 +328,11 @@ class Indicators {
     if (is_first) return;
     const Recent returns(own.returns, own.bars);
     set(row, Feature::kReturn, returns[0]);
-    set_scaled(row, Feature::kReturnScaled, bar.close - before.close);
+    set_scaled(row, Feature::kReturnScaled, bar.close - before.close, bar);
     if (own.bars > windows_.roc) {
       const double then = Recent(own.closes, own.bars)[windows_.roc];
       set(row, Feature::kRoc, ratio(bar.close - then, then) * 100.0);
-      set_scaled(row, Feature::kRocScaled, bar.close - then);
+      set_scaled(row, Feature::kRocScaled, bar.close - then, bar);
     }
     if (const std::uint64_t window = windows_.volatility; own.bars > window)
       set(row, Feature::kVolatility,
@@ -337,8 +341,10 @@ class Indicators {
   }
 
   /// Sets a distance in average true ranges; valid if that is. It was the first to be filled in.
-  static void set_scaled(Features& row, Feature feature, double distance) {
-    if (has(row, Feature::kAtr)) set(row, feature, ratio(distance, value_of(row, Feature::kAtr)));
+  static void set_scaled(Features& row, Feature feature, double distance, const Bar& bar) {
+    if (!has(row, Feature::kAtr)) return;
+    const double atr = value_of(row, Feature::kAtr);
+    set(row, feature, atr > kStill * std::abs(bar.close) ? distance / atr : 0.0);
   }
 
   static double true_range(const Bar& bar, const Before& before, bool is_first) {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from workers.ta.features import Feature, Windows
 
 Values = dict[Feature, float]
 """The valid features of a row."""
+
+STILL: Final = 2.0**-44
+"""Of the close. Where no price moves, an ATR fades to nothing, but exponential means stay a
+rounding error away from the close: below this their distance would grow without bound."""
 
 
 class Bar(NamedTuple):
@@ -53,8 +57,9 @@ class Indicators:
         self._money_flow(own, values)
         self._typical(own, values)
         self._returns(own, bar, before, values, distances)
-        if (atr := values.get(Feature.ATR)) is not None:
-            values |= {feature: _ratio(each, atr) for feature, each in distances.items()}
+        if (atr := values.get(Feature.ATR)) is not None and math.isfinite(atr):
+            moves = atr > STILL * abs(bar.close)
+            values |= {name: each / atr if moves else 0.0 for name, each in distances.items()}
         return {feature: value for feature, value in values.items() if math.isfinite(value)}
 
     def _average_range(self, own: np.void, bar: Bar, before: Bar | None, values: Values) -> None:
