@@ -213,9 +213,10 @@ def number(text: str) -> Decimal | int:
     except InvalidOperation:
         raise PlainError(f"number was {text[:40]}, must be a decimal") from None
     exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or max(abs(exponent), len(text)) > MOST_CHARACTERS:
+    is_short = isinstance(exponent, int) and max(abs(exponent), len(text)) <= MOST_CHARACTERS
+    written = format(value, "f") if is_short else ""
+    if not written or len(written) > MOST_CHARACTERS:
         raise PlainError(f"number was {text[:40]}, must have at most {MOST_CHARACTERS} characters")
-    written = format(value, "f")
     return Decimal(written) if "." in written else int(written)
 
 

@@ -10,7 +10,7 @@ import contextlib
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.workers.feed.frames import LISTINGS, SNAPSHOTS, STREAMS, depth
@@ -52,6 +52,8 @@ def test_mutated_streams_are_read_alike(
 @given(
     text=st.one_of(st.binary(max_size=200), st.text('{}[]",:0123456789.-eE \\utabs', max_size=60))
 )
+@example(text='{"type":"error","data":{"x":[9223372036854775808e55]}}')  # short as it is written
+@example(text='{"type":"error","data":{"x":[1.5e-62]}}')
 def test_arbitrary_text_is_read_alike(venue: str, text: bytes | str) -> None:
     Pair(venue, LISTINGS[venue], depth=depth(venue)).decode(text)
 
