@@ -27,6 +27,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "ta.trades_per_bar": "2",
     "ta.fast": "2",
     "ta.slow": "5",
+    "ta.correlation_ms": "20",
     "ml.strategy": "moving-average",
     "ml.model": "",
     "ml.cost_margin_bp": "0",

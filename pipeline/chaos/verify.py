@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -159,8 +160,8 @@ def _compare(verdict: Verdict, ring: str, found: Array, expected: Array) -> None
 
 
 def _bytes(values: Array) -> Array:
-    flat: Array = np.ascontiguousarray(values).reshape(len(values), -1)
-    return flat.view(np.uint8).reshape(len(values), -1)
+    width = values.dtype.itemsize * math.prod(values.shape[1:])  # of none, too
+    return np.frombuffer(values.tobytes(), np.uint8).reshape(len(values), width)
 
 
 def _causes(records: Array) -> np.ndarray[Any, np.dtype[np.uint64]]:

@@ -202,8 +202,8 @@ class TechnicalAnalysis(Table):
     flat_bars: int = Field(
         default=10, ge=0, le=1000, description="most intervals without trades that are bridged"
     )
-    correlation_s: int = Field(
-        default=60, ge=1, le=86_400, description="between two samples of correlations, s"
+    correlation_ms: int = Field(
+        default=60_000, ge=1, le=86_400_000, description="between two samples of correlations, ms"
     )
     fast: LongWindow = Field(default=5, description="fast moving average")
     slow: LongWindow = Field(default=20, description="slow moving average")

@@ -64,7 +64,9 @@ def test_a_run_without_a_fault_is_clean(recording: Recording, check: Callable[[]
         assert len(recording.records(edge.ring)) > 20, edge.ring
 
 
-@pytest.mark.parametrize("ring", ["features", "intents", "orders", "outcomes", "executions"])
+@pytest.mark.parametrize(
+    "ring", ["features", "correlations", "intents", "orders", "outcomes", "executions"]
+)
 class TestOfEachRing:
     def test_a_lost_output_is_found(
         self, recording: Recording, check: Callable[[], Verdict], ring: str

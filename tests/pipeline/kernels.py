@@ -49,7 +49,14 @@ def config(**tables: Mapping[str, Any]) -> dict[str, Any]:
     """Return a resolved configuration that trades often, changed by `tables`: ml={...}."""
     changes: dict[str, Mapping[str, Any]] = {
         "pipeline": {"tick_ms": HOUR_MS, "market_capacity": 4096, "capacity": 1024},
-        "ta": {"trades_per_bar": 2, "fast": 2, "slow": 4, "rsi": 3, "atr": 3},
+        "ta": {
+            "trades_per_bar": 2,
+            "correlation_ms": 10,
+            "fast": 2,
+            "slow": 4,
+            "rsi": 3,
+            "atr": 3,
+        },
         "ml": {
             "ttl_ms": HOUR_MS,
             "strategy": "moving-average",
@@ -204,10 +211,11 @@ class Desk:
         number = self._published + 1
         record = np.zeros(1, MARKET)
         record["kind"], record["instrument"] = kind, instrument
-        record["received_ns"] = RECEIVED_NS + number
+        record["venue_ns"] = 1_000_000 * number
+        record["received_ns"] = RECEIVED_NS + record["venue_ns"]
         for name, value in fields.items():
             record[name] = value
-        for name in ("venue_ns", "venue_sequence", "position"):
+        for name in ("venue_sequence", "position"):
             record[name] = number
         is_out = self.publisher.publish(record.view(np.uint8).data)
         self._published += is_out

@@ -95,7 +95,8 @@ def test_records_carry_sequence_cause_and_the_time_of_the_market_record(new_desk
         assert causes == sorted(set(causes))
         contexts = desk.recording[edge.producer]
         assert (records["stamped_ns"] == contexts["now_ns"][records["cause_step"] - 1]).all()
-        assert (records["received_ns"] - records["venue_ns"] == RECEIVED_NS).all()
+        if edge.ring != "correlations":  # these are of an interval that is over
+            assert (records["received_ns"] - records["venue_ns"] == RECEIVED_NS).all()
 
 
 def test_two_runs_over_the_same_market_differ_in_nothing_but_clocks(
@@ -231,8 +232,9 @@ def test_contexts_carry_the_quote_of_the_inputs_instrument(
     # All three were published before the first was taken: a context holds the quote of its step.
     assert list(contexts["bid"]) == [90, 0, 90]
     assert list(contexts["ask_quantity"]) == [400, 0, 400]
-    assert list(contexts["received_ns"]) == [RECEIVED_NS + 1, 0, RECEIVED_NS + 1]
-    assert list(contexts["link_ns"]) == [RECEIVED_NS + 3, RECEIVED_NS + 2, RECEIVED_NS + 3]
+    first, second, third = (RECEIVED_NS + 1_000_000 * number for number in (1, 2, 3))
+    assert list(contexts["received_ns"]) == [first, 0, first]
+    assert list(contexts["link_ns"]) == [third, second, third]
 
 
 def test_an_instrument_that_is_not_configured_has_no_quote(
@@ -497,7 +499,8 @@ def test_a_process_takes_over_from_one_that_killed_itself(new_desk: NewDesk) -> 
     assert killed.communicate(timeout=PATIENCE_S)[1] == ""
     assert killed.returncode == -signal.SIGKILL
     assert desk.word("ta", "committed") == 0
-    replayed_steps, published = (len(desk.recording[name]) for name in ("ta", "features"))
+    replayed_steps = len(desk.recording["ta"])
+    published = sum(len(desk.recording[edge.ring]) for edge in topology.outputs_of("ta"))
     assert published > 0
     successor = start(desk, "ta")
     try:

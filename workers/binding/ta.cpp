@@ -99,7 +99,7 @@ void bind_ta(nb::module_& module) {
       [](nb::handle settings, std::uint64_t instruments) {
         return capsule(std::make_unique<TechnicalAnalysis>(
             bars_from(settings), windows_from(settings),
-            nb::cast<std::int64_t>(settings["correlation_s"]) * 1'000'000'000, instruments));
+            nb::cast<std::int64_t>(settings["correlation_ms"]) * 1'000'000, instruments));
       },
       nb::arg("settings"), nb::arg("instruments"));
   module.def("window_limits", [] {

@@ -73,7 +73,7 @@ BARS = {
     "interval_ms": 1000,
     "lots_per_bar": 10,
     "flat_bars": 3,
-    "correlation_s": 86_400,
+    "correlation_ms": 86_400_000,
 }
 
 

@@ -59,7 +59,7 @@ def test_native_and_reference_agree_in_every_bit(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_record_makes_them_differ(kind: str) -> None:
-    settings = {**KINDS[kind], **SHORT, "correlation_s": 1}
+    settings = {**KINDS[kind], **SHORT, "correlation_ms": 1_000}
     native, reference = (drive(engine, INSTRUMENTS, **settings) for engine in ENGINES)
     market = list(hostile_market(3, 2_500, INSTRUMENTS))
     emitted = [all_emitted(driver, market) for driver in (native, reference)]

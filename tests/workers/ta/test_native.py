@@ -67,7 +67,12 @@ def test_no_market_makes_the_kernel_overflow_or_say_what_is_not_finite(
             windows = (kind + row) % len(WINDOW_CHOICES)
             arguments = map(str, (instruments, kind, seconds, windows))
             printed = expect_success(program, str(path), *arguments, str(output))
-            settings = {**own, "bar": bar, "correlation_s": seconds, **WINDOW_CHOICES[windows]}
+            settings = {
+                **own,
+                "bar": bar,
+                "correlation_ms": 1_000 * seconds,
+                **WINDOW_CHOICES[windows],
+            }
             emitted = all_emitted(drive("native", instruments, **settings), market)
             assert output.read_bytes() == b"".join(each.tobytes() for each in emitted.values())
             # It is not only refused.

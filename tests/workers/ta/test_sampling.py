@@ -14,7 +14,7 @@ from workers.ta.reference.sampling import MANY_LATE, MOST
 from workers.ta.stage import TechnicalAnalysis
 
 START = 1_700_000_000
-ONE_S = {"correlation_s": 1, "bar": "time", "interval_ms": 3_600_000}
+ONE_S = {"correlation_ms": 1_000, "bar": "time", "interval_ms": 3_600_000}
 
 
 def _samples(engine: str, instruments: int, records: list[Array]) -> tuple[Any, list[Array]]:

@@ -30,7 +30,7 @@ class TechnicalAnalysis:
     def __init__(self, settings: Mapping[str, Any], instruments: Sequence[Instrument]) -> None:
         self.bars = BarBuilder(settings)
         self.indicators = Indicators(settings)
-        self.sampler = Sampler(settings["correlation_s"], len(instruments))
+        self.sampler = Sampler(settings["correlation_ms"], len(instruments))
         self.instruments = len(instruments)
 
     def step(

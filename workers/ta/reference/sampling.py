@@ -36,8 +36,8 @@ class Sampler:
     back.
     """
 
-    def __init__(self, interval_s: int, instruments: int) -> None:
-        self.interval_ns = interval_s * 1_000_000_000
+    def __init__(self, interval_ms: int, instruments: int) -> None:
+        self.interval_ns = interval_ms * 1_000_000
         self.instruments = instruments
         self.parts = -(-instruments // MOST)
 
