@@ -69,7 +69,7 @@ class Driver:
         *,
         now_ns: int,
         halted: int = 0,
-        flatten: int = 0,
+        mode: int = 0,
         breakers: tuple[int, int, int] = (GlobalState.CLOSED, 0, 0),
         quote: Array | np.void | None = None,
         instrument: int = 0,
@@ -89,7 +89,7 @@ class Driver:
         context["now_ns"] = now_ns
         context["source"] = TICK if record is None else self.inputs.index(source)
         context["halted"] = halted
-        context["flatten"] = flatten
+        context["mode"] = mode
         context["global"], context["blocked"], context["forced"] = breakers
         context["instrument"] = instrument
         inputs: dict[str, Array] = {}

@@ -85,7 +85,7 @@ LAST: Final = "orders"
 
 # The first ones of each are known to native/binding/loop.cpp by their place.
 STAGE_WORDS: Final = ("committed", "beat", "first_ns", "crash", "pid", "started_ns")
-RUN_WORDS: Final = ("halted", "finished", "flatten")
+RUN_WORDS: Final = ("halted", "finished", "mode")
 
 STAGE_COUNTERS: Final = ("replayed", "suppressed")
 FEED_COUNTERS: Final = (

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.breakers.explain import readable
 from pipeline.breakers.health import Distance, distances
+from pipeline.mode import Mode, mode_of
 from shm import Breaker, BreakerSettings, Cause, Counts, GlobalState, Segment, State
 
 _BLOCKING = (State.UNINIT, State.INVALID, State.OPEN, State.FORCED_OPEN)
@@ -163,7 +164,7 @@ def figures_of(
         return GlobalFigures(
             GlobalState(group.derive(now_ns)),  # the cached one may be older than the words
             group.latch,
-            bool(segment.words("run").load("flatten")),
+            mode_of(segment.words("run").load("mode")) >= Mode.REDUCED,
             *group.current_limits[:3],
             [_figures(group.breaker(name), health[name], now_ns) for name in group.names],
             {kind.name.lower(): count for kind, count in group.drops().items()},

@@ -11,11 +11,12 @@ from pipeline.breakers.explain import sentence, state_of
 from pipeline.breakers.health import OVERSLEPT_NS, Health, Vitals, components_of
 from pipeline.breakers.settings import LOOK_S, begin
 from pipeline.breakers.subscribers import Continuity, Event, generation_of
+from pipeline.mode import Mode, mode_of
 from pipeline.stage import Stage
 from shm import Breaker, Breakers, EventKind, GlobalState, Segment, State
 from shm.breaker_types import GENERATIONS, SILENT_NS
 
-_UNTIL_RESUMED = "new risk is refused and positions are closed until `bot4 breaker resume`"
+_UNTIL_RESUMED = "new risk is refused and positions are closed until `bot4 resume`"
 _ACTS = {
     "refuse": "new risk is refused",
     "flatten": _UNTIL_RESUMED,
@@ -43,6 +44,7 @@ class BreakerWatch:
         *,
         now_ns: int,
         publish: Callable[[Event], None] = lambda event: None,
+        raise_mode: Callable[[Mode, str], object] = lambda mode, reason: None,
         lag_ns: Callable[[int], int] = lambda now_ns: 0,
         resumed: bool = False,
         forced: Mapping[str, tuple[str, str]] = MappingProxyType({}),
@@ -60,6 +62,7 @@ class BreakerWatch:
             halt: Halts the run, for a reason.
             now_ns: CLOCK_MONOTONIC, as in all other calls.
             publish: Is given each event of the breakers, in order.
+            raise_mode: Raises the mode of the run, for a reason.
             lag_ns: Returns at a time the age of the oldest event that is not on the disk.
             resumed: Whether it is a run that was killed, and whose processes are awaited again.
             forced: Actor and reason of those that are forced open again instead of closed.
@@ -69,6 +72,7 @@ class BreakerWatch:
         self._report = report
         self._halt = halt
         self._publish = publish
+        self._raise_mode = raise_mode
         self._run = segment.words("run")
         self._breakers = {name: self._group.breaker(name) for name in self._group.names}
         self._vitals = Vitals(segment, config, stages, lag_ns, died_ns=now_ns if resumed else None)
@@ -92,7 +96,8 @@ class BreakerWatch:
             now_ns: CLOCK_MONOTONIC.
             judge: False while the run is drained: silence is no illness then.
         """
-        if self._run.load("halted") and not self._group.latch:
+        is_killed = self._run.load("halted") or self._mode() is Mode.EMERGENCY
+        if is_killed and not self._group.latch:
             self._group.set_latch(True)
         if judge:
             found = self._vitals.look(now_ns)
@@ -129,6 +134,9 @@ class BreakerWatch:
                 f"{OVERSLEPT_NS / 1e6:.0f} ms: no component is judged by that{refused}"
             )
         self._is_oversleeping = late_ns > 0
+
+    def _mode(self) -> Mode:
+        return mode_of(self._run.load("mode"))
 
     def _words(self) -> list[int]:
         return [breaker.word for breaker in self._breakers.values()]
@@ -213,7 +221,7 @@ class BreakerWatch:
     def _turned(self, before: GlobalState, state: GlobalState, on_open: str) -> None:
         change = f"{before.name.lower()} -> {state.name.lower()}"
         if state is not GlobalState.OPEN:
-            still = f"; {_UNTIL_RESUMED}" if self._run.load("flatten") else ""
+            still = f"; {_UNTIL_RESUMED}" if self._mode() >= Mode.REDUCED else ""
             self._report(f"global breaker: {change}: {self._open() or 'no breaker is open'}{still}")
         elif self._group.latch:
             self._report(f"global breaker: {change}: the run is halted")
@@ -223,7 +231,7 @@ class BreakerWatch:
     def _act(self, change: str, why: str, on_open: str) -> None:
         self._report(f"global breaker: {change}: {why}; {_ACTS[on_open]}")
         if on_open == "flatten":
-            self._run.store("flatten", 1)
+            self._raise_mode(Mode.REDUCED, f"the global breaker opened: {why}")
         elif on_open == "halt":
             self._halt(f"the global breaker opened: {why}")
 

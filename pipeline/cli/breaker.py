@@ -199,31 +199,6 @@ def reload_command(
             click.echo(f"bot4: {', '.join(later)}: taken up by the next run", err=True)
 
 
-@command.command("resume")
-@_responsible
-@configuration_flags
-@click.pass_obj
-def resume_command(
-    config_file: Path | None, actor: str, reason: str, name: str | None, settings: dict[str, str]
-) -> None:
-    """Let positions be opened again after the global breaker has had all of them closed."""
-    with (
-        exit_with_message(OperationError),
-        running_segment(config_file, name, settings) as (segment, config),
-    ):
-        words = segment.words("run")
-        run = f"{segment.name}, run {segment.run_id}"
-        if not words.load("flatten"):
-            click.echo(f"{run}, was not closing its positions: nothing changed")
-            return
-        intent = Record(_ALL, "flatten", "normal", "resumed")
-        with _act(segment, config, actor, reason).recorded(intent):
-            words.store("flatten", 0)
-        click.echo(f"resumed {run}")
-        if segment.breakers(_REGION, observe=True).state() == GlobalState.OPEN:
-            click.echo("the global breaker is still open: bot4 breaker list says why", err=True)
-
-
 @command.command("log")
 @click.option("--last", type=click.IntRange(min=1), help="Only so many entries.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")

@@ -46,7 +46,7 @@ class BreakerTable:
         yield Text(self.title)
         yield Text.assemble("global breaker: ", styled(figures.name), f" ({figures.why()})")
         if figures.flatten:
-            yield Text("all positions are closed until bot4 breaker resume", "bold red")
+            yield Text("all positions are closed until bot4 resume", "bold red")
         if (missing := dropped({"full rings": figures.dropped})) is not None:
             yield Text(missing, "bold red")
         rows = [self._row(each, options.max_width < WIDTH) for each in figures.breakers]

@@ -12,7 +12,7 @@
 BOT4_DESCRIBE(bot4::Market, BOT4_HEADER, kind, aggressor, price, quantity, bid, bid_quantity, ask,
               ask_quantity, venue_sequence, position)
 BOT4_DESCRIBE(bot4::Quote, bid, bid_quantity, ask, ask_quantity, received_ns, link_ns, stale)
-BOT4_DESCRIBE(bot4::Context, step, sequence, now_ns, source, instrument, halted, flatten, quote.bid,
+BOT4_DESCRIBE(bot4::Context, step, sequence, now_ns, source, instrument, halted, mode, quote.bid,
               quote.bid_quantity, quote.ask, quote.ask_quantity, quote.received_ns, quote.link_ns,
               quote.stale, global, blocked, forced)
 BOT4_DESCRIBE(bot4::Features, BOT4_HEADER, valid, version, bar, close, value)

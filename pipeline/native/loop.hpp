@@ -77,7 +77,7 @@ class Loop final : private Emit {
     shm::Word* first_ns;  // of the first record that this process took; 0 until then
     shm::Word* crash;     // [point:8][step:56]: die at this point of this step or a later one
     const shm::Word* halted;
-    const shm::Word* flatten = nullptr;
+    const shm::Word* mode = nullptr;
   };
   struct Ticks {
     std::int64_t every_ns;
@@ -268,7 +268,7 @@ class Loop final : private Emit {
       context.blocked = seen.blocked;
       context.forced = seen.forced;
     }
-    if (words_.flatten != nullptr) context.flatten = words_.flatten->load(std::memory_order_acquire);
+    if (words_.mode != nullptr) context.mode = words_.mode->load(std::memory_order_acquire);
     // Last: what is sent in this step is sent under this reading. Acquire: whoever halts has
     // written the reason before.
     context.halted = words_.halted->load(std::memory_order_acquire);

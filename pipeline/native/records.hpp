@@ -58,7 +58,7 @@ struct Context {
   std::uint32_t source;    // index of the input ring among the stage's, or kTick
   std::uint32_t instrument;  // whose quote this is
   std::uint64_t halted;    // the halt word: 0, or why nothing may be sent any more
-  std::uint64_t flatten;   // 0, or 1: close all positions, and take no new risk
+  std::uint64_t mode;      // a Mode: how much may still be done
   Quote quote;
   // The breakers; bit i is that of component i of pipeline.topology.components.
   std::uint64_t global;    // a shm::GlobalState

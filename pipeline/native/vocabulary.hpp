@@ -12,6 +12,7 @@ enum class Denial : std::uint16_t {
   kBadField = 101,
   kUnknownInstrument = 102,
   kKilled = 201,
+  kModePaused = 202,
   kModeReduceOnly = 203,
   kReduceOnlyIncreases = 207,
   kBreakerOpen = 204,
@@ -30,7 +31,8 @@ enum class Denial : std::uint16_t {
 
 inline constexpr Denial kChecks[] = {
     Denial::kBadField,       Denial::kUnknownInstrument,   Denial::kKilled,
-    Denial::kModeReduceOnly, Denial::kReduceOnlyIncreases, Denial::kBreakerOpen,
+    Denial::kModePaused,     Denial::kModeReduceOnly,      Denial::kReduceOnlyIncreases,
+    Denial::kBreakerOpen,
     Denial::kIntentExpired,  Denial::kMarketStale,         Denial::kMarketCrossed,
     Denial::kNotionalMin,    Denial::kOpenOrders,          Denial::kPositionSize,
     Denial::kBuyingPower,    Denial::kStopRequired,        Denial::kStopWrongSide,

@@ -62,7 +62,7 @@ class Mill final : public Kernel {
     const auto now = static_cast<std::uint64_t>(context.now_ns);
     account.sum = mix(mix(account.sum, value), mix(before, now));
     account.sum = mix(account.sum, static_cast<std::uint64_t>(context.quote.bid) + context.halted);
-    account.sum = mix(mix(account.sum, context.flatten), context.global);
+    account.sum = mix(mix(account.sum, context.mode), context.global);
     account.sum = mix(mix(account.sum, context.blocked), context.forced);
     account.last[account.steps++ % std::size(account.last)] = value;
     auto& total = state.edit<Total>(1, 0);
@@ -142,7 +142,7 @@ class Arena {
 class Stage {
  public:
   struct Words {
-    shm::PaddedWord committed, beat, first_ns, crash, halted, flatten;
+    shm::PaddedWord committed, beat, first_ns, crash, halted, mode;
     shm::PaddedWord rerun, suppressed;  // what all recoveries came to
   };
   struct End {
@@ -180,7 +180,7 @@ class Stage {
     for (const End& output : outputs) out.push_back({output.ring, shm::Bell(output.other)});
     return Loop(kernel, {accounts, total}, cursors, contexts, in, out, quotes_, breakers(),
                 {&words->committed.value, &words->beat.value, &words->first_ns.value,
-                 &words->crash.value, &words->halted.value, &words->flatten.value},
+                 &words->crash.value, &words->halted.value, &words->mode.value},
                 {tick_every, kInstruments, needs(inputs.size())},
                 {histograms + 1, histograms + 2, inputs.size() - 1}, sabotage);
   }
@@ -194,12 +194,12 @@ class Stage {
     stage.run(sleeper, {0, 100, shm::WaitStrategy::kSleep}, shm::monotonic_ns() + kNever);
   }
 
-  /// Gives the breaker another word, and `flatten` another value.
+  /// Gives the breaker another word, and `mode` another value.
   void change_breakers() {
     const auto state = static_cast<shm::BreakerState>(++changes_ % 7);
     breakers()->breaker(0)->control = shm::Control::make(state, 0, changes_, 0).word;
     ++breakers()->changes;
-    words->flatten.value = changes_ & 1;
+    words->mode.value = changes_ & 3;
   }
 
   void crash_at(CrashPoint point, std::uint64_t step) const {

@@ -28,6 +28,7 @@ from pipeline.cli import main
 from pipeline.cli.breaker_view import BreakerTable
 from pipeline.cli.run import configure
 from pipeline.cli.view import StateTable, as_json, as_line
+from pipeline.mode import Mode
 from pipeline.supervisor import Snapshot, snapshot
 from pipeline.supervisor.start import encoded
 from shm import Breaker, Breakers, Cause, EventKind, GlobalState, Segment, State
@@ -580,38 +581,12 @@ def test_a_reload_for_other_components_is_refused(name: str, config: dict[str, A
     assert "must be those of the run, feed.elsewhere, feed.sim, orders.elsewhere" in done.stderr
 
 
-def test_resume_ends_the_closing_of_positions(run: Run) -> None:
-    run.segment.words("run").store("flatten", 1)
-    done = run.bot4("resume", "--reason", "looked at it", "--actor", "ann")
-    assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == f"resumed {run.segment.name}, run {run.segment.run_id}\n"
-    assert run.segment.words("run").load("flatten") == 0
-    intent, result = run.entries()
-    assert (intent.kind, result.kind, result.actor) == ("intent", "done", "ann")
-    assert (result.before, result.after, result.cause) == ("flatten", "normal", "resumed")
-
-
-def test_resume_says_if_there_is_no_new_risk_all_the_same(run: Run) -> None:
-    run.segment.words("run").store("flatten", 1)
-    run.breaker("risk").force_open(actor="ann", reason="x")
-    done = run.bot4("resume", "--reason", "x")
-    assert done.exit_code == 0
-    assert done.stderr == "the global breaker is still open: bot4 breaker list says why\n"
-
-
 def test_the_list_says_that_positions_are_being_closed(run: Run) -> None:
-    told = "all positions are closed until bot4 breaker resume"
+    told = "all positions are closed until bot4 resume"
     assert told not in run.bot4("list").stdout
-    run.segment.words("run").store("flatten", 1)
+    run.segment.words("run").store("mode", Mode.REDUCED)
     assert run.bot4("list").stdout.splitlines()[2].rstrip() == told
     assert json.loads(run.bot4("list", "--json").stdout)["global"]["flatten"] is True
-
-
-def test_there_may_be_nothing_to_resume(run: Run) -> None:
-    done = run.bot4("resume", "--reason", "x")
-    assert done.exit_code == 0
-    assert done.stdout.endswith(", was not closing its positions: nothing changed\n")
-    assert run.entries() == []
 
 
 # The audit trail.
@@ -696,7 +671,6 @@ def test_the_log_is_there_when_nothing_runs(name: str, config: dict[str, Any]) -
         ("show", "ta"),
         ("trip", "ta", "--reason", "x"),
         ("reload",),
-        ("resume", "--reason", "x"),
     ],
     ids=lambda command: command[0],
 )

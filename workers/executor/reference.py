@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.admission import BreakerMasks, admits
 from pipeline.instruments import Instrument
+from pipeline.mode import refusals
 from pipeline.money import BASIS_POINTS, ceil_div, checked, fee_e8, notional_e8
 from pipeline.records import EXECUTION
 from pipeline.vocabulary import Denial, ExecutionKind, MarketKind, Side
@@ -27,8 +28,7 @@ class PaperExecutor:
 
     ```
     an order, when                                          becomes
-    the halt word is set                                    REJECTED 201
-    all positions are to be closed, and it does not reduce  REJECTED 203
+    the halt word or the mode forbids it (pipeline.mode)    REJECTED 201, 202, 203
     the breakers do not let it go on                        REJECTED 204
     its side of the quote is missing                        REJECTED 302
     it is reduce only, and there is nothing to reduce       REJECTED 207
@@ -36,8 +36,8 @@ class PaperExecutor:
     otherwise                                               FILL, whole; reduce only: what is held
     ```
 
-    The breakers (`pipeline.admission`) are asked here too, and the order to flatten: that may have
-    changed since risk looked. An order reduces if all that it would fill is held on the other side.
+    The breakers (`pipeline.admission`) and the mode are asked here too: they may have changed since
+    risk looked. An order reduces if all that it would fill is held on the other side.
 
     The size of the quote is not looked at. A stop and a target belong to a position: the fill that
     opens it sets them, one that adds may replace them, and they go with the position. A quote that
@@ -104,10 +104,9 @@ class PaperExecutor:
         filled = min(quantity, reducible) if reduces else quantity
         quoted = int(held["ask"] if buys else held["bid"])
         index, reducing = int(order["instrument"]), filled <= reducible
-        if context["halted"] != 0:
-            _reject(execution, Denial.KILLED)
-        elif context["flatten"] != 0 and not reducing:
-            _reject(execution, Denial.MODE_REDUCE_ONLY)
+        refused = refusals(context, reducing=reducing, flagged=bool(reduces))
+        if any(refused.values()):
+            _reject(execution, next(code for code, fails in refused.items() if fails))
         elif not admits(context, self.masks, index, reducing=reducing):
             _reject(execution, Denial.BREAKER_OPEN)
         elif quoted <= 0:

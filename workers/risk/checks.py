@@ -8,8 +8,9 @@ that, with all that is under way on its side, does not go beyond it.
 |---|---|---|
 | 101 BAD_FIELD | quantity <= 0, side not 1 or -1, limit or stop < 0, reduce_only not 0 or 1 | too |
 | 102 UNKNOWN_INSTRUMENT | it is not configured | too |
-| 201 KILLED | the halt word is set: then nothing at all is sent, reducing or not | too |
-| 203 MODE_REDUCE_ONLY | all positions are to be closed: flatten | never |
+| 201 KILLED | the halt word is set; or mode EMERGENCY, and it is not flagged reduce_only | too |
+| 202 MODE_PAUSED | mode PAUSED | never |
+| 203 MODE_REDUCE_ONLY | mode REDUCED or EMERGENCY | never |
 | 207 REDUCE_ONLY_INCREASES | flagged reduce_only, and not reducing | never |
 | 204 BREAKER_OPEN | a breaker does not let it go on | only if it is the venue's, forced open |
 | 109 INTENT_EXPIRED | now - created > ttl | too |
@@ -39,6 +40,7 @@ import numpy as np
 
 from pipeline.admission import BreakerMasks, admits
 from pipeline.instruments import Instrument
+from pipeline.mode import refusals
 from pipeline.money import BASIS_POINTS, INT64_MAX, ceil_div, fee_e8, notional_e8
 from pipeline.vocabulary import CHECKS, Denial, Side
 from workers.risk.settings import RiskSettings
@@ -131,12 +133,13 @@ def evaluate(intent: np.void, facts: Facts) -> Verdict:
         and stop >= 0
         and reduce_only in (0, 1)
     )
+    flagged = reduce_only == 1
     age = int(context["now_ns"]) - int(intent["created_ns"])
     checks = {
         Denial.BAD_FIELD: not is_well_formed,
         Denial.UNKNOWN_INSTRUMENT: instrument is None,
-        Denial.KILLED: context["halted"] != 0,
         Denial.INTENT_EXPIRED: age > int(intent["ttl_ns"]),
+        **refusals(context, reducing=True, flagged=flagged),
     }
     if not is_well_formed or instrument is None or held is None:
         return Verdict(_failing(checks))
@@ -150,8 +153,8 @@ def evaluate(intent: np.void, facts: Facts) -> Verdict:
     if limit == 0 and reference > 0:
         limit = collar(reference, side)
 
+    checks |= refusals(context, reducing=reducing, flagged=flagged)
     checks |= {
-        Denial.MODE_REDUCE_ONLY: context["flatten"] != 0 and not reducing,
         Denial.REDUCE_ONLY_INCREASES: reduce_only == 1 and not reducing,
         Denial.BREAKER_OPEN: not admits(
             context, facts.masks, int(intent["instrument"]), reducing=reducing

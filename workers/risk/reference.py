@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.admission import BreakerMasks, admits
 from pipeline.instruments import Instrument
+from pipeline.mode import closes_positions
 from pipeline.money import ceil_div, checked
 from pipeline.records import INTENT, ORDER, OUTCOME
 from pipeline.vocabulary import ExecutionKind, OutcomeKind, Side
@@ -51,7 +52,7 @@ class Risk:
     under way count towards the position that the next one would make; and of money, for a buy what
     it costs at its limit with the fee. The reservation shrinks with what is left of the order.
 
-    When all positions are to be closed (`flatten`), a tick closes that of its instrument: whole, at
+    When all positions are to be closed (`pipeline.mode`), a tick closes that of its instrument: whole, at
     the collar, reduce only, with intent id 0, as it is nobody's intent. It waits while something is
     under way on that side, the quote is not valid, the halt word is set or the venue forced open;
     what came to nothing is tried again at the next tick. Money is reserved for a buy, but need not
@@ -251,7 +252,7 @@ class Risk:
         if not self._is_valid(context):
             return
         self._mark(context, account, state)
-        if context["flatten"] != 0:
+        if closes_positions(context):
             self._flatten(context, account, state, emit)
 
     def _mark(self, context: np.void, account: np.void, state: Any) -> None:

@@ -16,12 +16,13 @@ from pipeline import topology
 from pipeline.breakers.settings import apply, settings_of
 from pipeline.breakers.subscribers import Event
 from pipeline.breakers.watch import BreakerWatch
+from pipeline.mode import Mode
 from shm import Breaker, Breakers, EventKind, GlobalState, Segment, State
 from shm.host import process_start
 from tests.pipeline.breakers.cast import MS, SECOND, Cast
 
 LOOK = 50 * MS
-UNTIL_RESUMED = "new risk is refused and positions are closed until `bot4 breaker resume`"
+UNTIL_RESUMED = "new risk is refused and positions are closed until `bot4 resume`"
 
 
 class Stand:
@@ -48,10 +49,16 @@ class Stand:
             self.halts.append,
             now_ns=self.cast.now,
             publish=self.events.append,
+            raise_mode=self.raise_mode,
             lag_ns=lambda now_ns: self.lag,
             resumed=killed,
             forced=self.forced,
         )
+
+    def raise_mode(self, mode: Mode, reason: str) -> None:
+        """Do it as the supervisor does, without a record."""
+        assert reason.startswith("the global breaker opened: ")
+        self.cast.segment.words("run").store("mode", mode)
 
     def run(
         self, duration: int = LOOK, silent: tuple[str, ...] = (), *, judge: bool = True
@@ -144,7 +151,7 @@ def test_a_feed_that_is_silent_opens_its_breaker_and_the_global_one(new_stand: N
         f"breaker feed.sim: closed -> open: {what} (5 consecutive failures)",
         f"global breaker: closed -> open: feed.sim is open ({what}); new risk is refused",
     ]
-    assert (stand.word("flatten"), stand.halts) == (0, [])
+    assert (stand.word("mode"), stand.halts) == (Mode.NORMAL, [])
 
 
 def test_what_is_well_again_is_closed_after_its_probes(new_stand: NewStand) -> None:
@@ -236,7 +243,7 @@ def test_without_looks_the_global_one_is_open_and_that_alone_closes_no_position(
         stand.cast.now += LOOK
         stand.watch.tick(stand.cast.now, judge=judge)
         assert other.derive(stand.cast.now) == GlobalState.CLOSED
-    assert (stand.word("flatten"), stand.halts) == (0, [])
+    assert (stand.word("mode"), stand.halts) == (Mode.NORMAL, [])
     assert not any(said.startswith("global breaker") for said in stand.said)
 
 
@@ -340,15 +347,15 @@ def test_flatten_is_set_once_each_time_that_it_opens(new_stand: NewStand) -> Non
     stand = new_stand(on_open="flatten")
     stand.run(1750 * MS, silent=("risk",))
     assert stand.said[-1].endswith(f"; {UNTIL_RESUMED}")
-    assert stand.word("flatten") == 1
-    stand.cast.segment.words("run").store("flatten", 0)  # an operator goes on
+    assert stand.word("mode") == Mode.REDUCED
+    stand.cast.segment.words("run").store("mode", Mode.NORMAL)  # an operator goes on
     stand.run(SECOND)
-    assert stand.word("flatten") == 0
+    assert stand.word("mode") == Mode.NORMAL
     stand.run(31 * SECOND)
     assert "global breaker: open -> degraded: no breaker is open" in stand.said
     assert stand.states()["risk"] == State.CLOSED
     stand.run(1750 * MS, silent=("risk",))
-    assert stand.word("flatten") == 1
+    assert stand.word("mode") == Mode.REDUCED
     stand.run(31 * SECOND)
     assert f"global breaker: open -> degraded: no breaker is open; {UNTIL_RESUMED}" in stand.said
 
@@ -369,7 +376,7 @@ def test_a_halted_run_has_an_open_global_breaker(new_stand: NewStand) -> None:
     assert stand.group.latch
     assert stand.group.state(stand.cast.now) == GlobalState.OPEN
     assert stand.said == ["global breaker: closed -> open: the run is halted"]
-    assert (stand.word("flatten"), stand.halts) == (0, [])
+    assert (stand.word("mode"), stand.halts) == (Mode.NORMAL, [])
 
 
 def test_while_a_run_is_drained_silence_is_no_illness_but_the_rest_goes_on(
@@ -388,17 +395,17 @@ def test_what_is_open_for_less_than_a_look_is_acted_on_once(new_stand: NewStand)
     risk.trip(stand.cast.now + MS, actor="ann", reason="to see")
     risk.reset(stand.cast.now + 2 * MS, actor="ann", reason="seen")
     stand.run()
-    assert stand.word("flatten") == 1
+    assert stand.word("mode") == Mode.REDUCED
     assert stand.said[2:] == [
         f"global breaker: open for less than a look: risk was open; {UNTIL_RESUMED}"
     ]
-    stand.cast.segment.words("run").store("flatten", 0)
+    stand.cast.segment.words("run").store("mode", Mode.NORMAL)
     stand.run(SECOND)
-    assert stand.word("flatten") == 0
+    assert stand.word("mode") == Mode.NORMAL
     stand.breaker("orders.sim").force_open(stand.cast.now, actor="ann", reason="to see")
     stand.breaker("orders.sim").reset(stand.cast.now + MS, actor="ann", reason="seen")
     stand.run()
-    assert stand.word("flatten") == 1
+    assert stand.word("mode") == Mode.REDUCED
     assert "orders.sim was forced-open" in stand.said[-1]
 
 
@@ -591,7 +598,7 @@ def test_a_run_that_is_gone_on_with_keeps_its_breakers_and_what_is_open_has_its_
     stand.cast.config["breakers"]["on_open"] = "flatten"
     stand.resume()
     assert stand.states() == before
-    assert stand.word("flatten") == 1
+    assert stand.word("mode") == Mode.REDUCED
     assert stand.said == [f"global breaker: unknown -> open: risk is open; {UNTIL_RESUMED}"]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.records import MARKET, ORDER, Array
+from pipeline.mode import Mode
 from pipeline.vocabulary import Denial, ExecutionKind, MarketKind, Side
 from shm.breaker_types import GlobalState
 from tests.workers.risk.desk import ALL_IS_WELL, ENGINES, NOW, Driver, bits, config, record_of
@@ -197,13 +198,31 @@ def test_an_open_breaker_refuses_new_risk_at_the_fill(
 
 
 def test_while_all_positions_are_to_be_closed_an_order_can_only_reduce(venue: Venue) -> None:
-    flatten = {"flatten": 1}
+    flatten = {"mode": Mode.REDUCED}
     told = ("kind", "reason", "position")
     refused = (ExecutionKind.REJECTED, Denial.MODE_REDUCE_ONLY)
     assert of(venue.order(flatten), *told) == (*refused, 0)
     venue.order(quantity=4)
     assert of(venue.sell(flatten, quantity=5), *told) == (*refused, 4)
     assert of(venue.sell(flatten, quantity=4), *told) == (ExecutionKind.FILL, 0, 0)
+
+
+def test_when_paused_an_order_can_only_reduce(venue: Venue) -> None:
+    paused = {"mode": Mode.PAUSED}
+    refused = (ExecutionKind.REJECTED, Denial.MODE_PAUSED)
+    assert of(venue.order(paused), "kind", "reason") == refused
+    venue.order(quantity=4)
+    assert of(venue.sell(paused, quantity=4), "kind", "position") == (ExecutionKind.FILL, 0)
+
+
+def test_in_an_emergency_an_order_must_also_be_flagged(venue: Venue) -> None:
+    killed = {"mode": Mode.EMERGENCY}
+    refused = (ExecutionKind.REJECTED, Denial.KILLED)
+    assert of(venue.order(killed), "kind", "reason") == refused
+    venue.order(quantity=4)
+    assert of(venue.sell(killed, quantity=4), "kind", "reason") == refused
+    closed = venue.sell(killed, quantity=4, reduce_only=1)
+    assert of(closed, "kind", "position") == (ExecutionKind.FILL, 0)
 
 
 @pytest.mark.parametrize("breakers", [{}, *AGAINST_NEW_RISK, *AGAINST_NOTHING])

@@ -12,6 +12,7 @@ from pipeline import replay
 from pipeline.instruments import E8
 from pipeline.records import EXECUTION, INTENT, QUOTE, Array
 from pipeline.topology import components
+from pipeline.mode import Mode
 from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, Side
 from shm.breaker_types import GlobalState
 from workers.risk import reference
@@ -190,7 +191,7 @@ class Desk:
         breakers: Mapping[str, int] = ALL_IS_WELL,
     ) -> Array | None:
         """Let risk look at the market while all positions are to be closed; return its order."""
-        self.driver.breakers = {"flatten": 1, **breakers}
+        self.driver.breakers = {"mode": Mode.REDUCED, **breakers}
         answers = self.driver.step(
             "tick",
             None,

@@ -89,7 +89,7 @@ class History:
             "global": choose([*GlobalState, *[GlobalState.CLOSED] * 8, 4, 2**64 - 1]),
             "blocked": choose(some) | choose(some),
             "forced": choose([0, 0, choose(some)]),
-            "flatten": choose([0, 0, 1]),
+            "mode": choose([0, 0, 0, 1, 2, 3]),
         }
 
     def move(self) -> None:
@@ -230,7 +230,7 @@ def test_both_agree_over_everything_that_can_happen() -> None:
         reasons |= history.reasons
     assert failed == (1 << len(CHECKS)) - 1  # each check has refused something
     assert kinds == set(ExecutionKind)
-    assert reasons == {0, 201, 203, 204, 207, 302}
+    assert reasons == {0, 201, 202, 203, 204, 207, 302}
     assert flattened > 20
 
 

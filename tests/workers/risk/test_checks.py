@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.mode import Mode
 from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, OutcomeKind, Side
 from shm.breaker_types import GlobalState
 from tests.workers.risk.desk import NOW, STALE_MS, TTL, Desk, bits, codes, e8, quote
@@ -30,7 +31,10 @@ LIMITS: list[tuple[Mapping[str, Any], set[Denial]]] = [
     ({"reduce_only": 1}, {Denial.REDUCE_ONLY_INCREASES}),
     ({"instrument": 2}, {Denial.UNKNOWN_INSTRUMENT}),
     ({"halted": 1}, {Denial.KILLED}),
-    ({"breakers": {"flatten": 1}}, {Denial.MODE_REDUCE_ONLY}),
+    ({"breakers": {"mode": Mode.PAUSED}}, {Denial.MODE_PAUSED}),
+    ({"breakers": {"mode": Mode.REDUCED}}, {Denial.MODE_REDUCE_ONLY}),
+    ({"breakers": {"mode": Mode.EMERGENCY}}, {Denial.KILLED, Denial.MODE_REDUCE_ONLY}),
+    ({"breakers": {"mode": 4}}, {Denial.KILLED, Denial.MODE_REDUCE_ONLY}),  # whatever that is
     ({"breakers": {"global": GlobalState.DEGRADED}}, set()),
     ({"breakers": {"global": GlobalState.OPEN}}, {Denial.BREAKER_OPEN}),
     ({"breakers": {"global": GlobalState.UNKNOWN}}, {Denial.BREAKER_OPEN}),
@@ -46,7 +50,7 @@ LIMITS: list[tuple[Mapping[str, Any], set[Denial]]] = [
     ({"breakers": {"blocked": OTHERS}}, set()),
     ({"breakers": {"blocked": OTHERS, "forced": OTHERS}}, set()),
     (
-        {"breakers": {"flatten": 1, "global": GlobalState.OPEN}, "reduce_only": 1},
+        {"breakers": {"mode": Mode.REDUCED, "global": GlobalState.OPEN}, "reduce_only": 1},
         {Denial.MODE_REDUCE_ONLY, Denial.REDUCE_ONLY_INCREASES, Denial.BREAKER_OPEN},
     ),
     ({"created_ns": NOW - TTL + 1}, set()),
@@ -252,7 +256,8 @@ def test_a_reducing_order_is_held_to_the_rest(
 @pytest.mark.parametrize(
     "breakers",
     [
-        {"flatten": 1},
+        {"mode": Mode.PAUSED},
+        {"mode": Mode.REDUCED},
         {"global": GlobalState.OPEN},
         {"global": GlobalState.UNKNOWN},
         {"blocked": bits("feed.sim", "orders.sim", "ta", "ml")},
@@ -268,7 +273,21 @@ def test_a_reducing_order_passes_open_breakers(
     desk.approve(**reduce, quantity=4)
     desk.approve(**reduce, quantity=6, reduce_only=1)
     _, outcome = desk.ask(**reduce, quantity=1)  # beyond what is held: new risk
-    assert codes(outcome) & {Denial.BREAKER_OPEN, Denial.MODE_REDUCE_ONLY}
+    assert codes(outcome) & {
+        Denial.BREAKER_OPEN,
+        Denial.MODE_PAUSED,
+        Denial.MODE_REDUCE_ONLY,
+    }
+
+
+def test_in_an_emergency_only_what_is_flagged_may_reduce(desk: Desk) -> None:
+    desk.execute(quantity=10)
+    asked: dict[str, Any] = {"side": Side.SELL, "stop": 0, "breakers": {"mode": Mode.EMERGENCY}}
+    _, outcome = desk.ask(**asked, quantity=4)
+    assert codes(outcome) == {Denial.KILLED}
+    desk.approve(**asked, quantity=4, reduce_only=1)
+    _, outcome = desk.ask(**asked, quantity=4, reduce_only=1, halted=1)
+    assert codes(outcome) == {Denial.KILLED}
 
 
 def test_each_instrument_is_held_to_the_breakers_of_its_own_venue(desk: Desk) -> None:
@@ -282,7 +301,7 @@ def test_each_instrument_is_held_to_the_breakers_of_its_own_venue(desk: Desk) ->
 def test_what_is_no_sound_intent_is_not_held_to_the_breakers_too(
     desk: Desk, asked: Mapping[str, Any]
 ) -> None:
-    _, outcome = desk.ask(**asked, breakers={"flatten": 1, "global": GlobalState.OPEN})
+    _, outcome = desk.ask(**asked, breakers={"mode": Mode.REDUCED, "global": GlobalState.OPEN})
     assert len(codes(outcome)) == 1
 
 

@@ -4,6 +4,7 @@
 
 #include "../../../pipeline/native/admission.hpp"
 #include "../../../pipeline/native/kernel.hpp"
+#include "../../../pipeline/native/mode.hpp"
 #include "../../../pipeline/native/money.hpp"
 #include "../../../pipeline/native/vocabulary.hpp"
 #include "state.hpp"
@@ -81,11 +82,15 @@ class PaperExecutor final : public Kernel {
     const std::int64_t quoted = buys ? held.ask : held.bid;
     const bool reduces = order.reduce_only != 0;
     const std::int64_t quantity = reduces ? std::min(order.quantity, reducible) : order.quantity;
-    if (context.halted != 0) {
+    const bool reducing = quantity <= reducible;
+    // Again, and last before the fill: the mode may have changed since risk looked.
+    if (is_killed(context, reducing, reduces)) {
       reject(execution, Denial::kKilled);
-    } else if (context.flatten != 0 && quantity > reducible) {
-      reject(execution, Denial::kModeReduceOnly);  // approved before the order to flatten came
-    } else if (!admission_.admits(context, order.header.instrument, quantity <= reducible)) {
+    } else if (is_paused(context, reducing)) {
+      reject(execution, Denial::kModePaused);
+    } else if (is_reduce_only(context, reducing)) {
+      reject(execution, Denial::kModeReduceOnly);
+    } else if (!admission_.admits(context, order.header.instrument, reducing)) {
       reject(execution, Denial::kBreakerOpen);
     } else if (quoted <= 0) {
       reject(execution, Denial::kMarketCrossed);

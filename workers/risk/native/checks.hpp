@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "../../../pipeline/native/admission.hpp"
+#include "../../../pipeline/native/mode.hpp"
 #include "../../../pipeline/native/money.hpp"
 #include "../../../pipeline/native/vocabulary.hpp"
 #include "state.hpp"
@@ -76,7 +77,7 @@ inline Verdict evaluate(const Intent& intent, const Facts& facts) {
   Verdict verdict;
   verdict.fail_if(Denial::kBadField, !is_well_formed(intent));
   verdict.fail_if(Denial::kUnknownInstrument, instrument == nullptr);
-  verdict.fail_if(Denial::kKilled, context.halted != 0);
+  verdict.fail_if(Denial::kKilled, is_killed(context, true, intent.reduce_only == 1));
   verdict.fail_if(Denial::kIntentExpired,
                   Wide{context.now_ns} - intent.created_ns > intent.ttl_ns);
   if (!is_well_formed(intent) || instrument == nullptr) return verdict;
@@ -91,7 +92,9 @@ inline Verdict evaluate(const Intent& intent, const Facts& facts) {
   const bool priced = reference > 0;
   verdict.limit = intent.limit != 0 ? intent.limit : priced ? collar(reference, side) : 0;
 
-  verdict.fail_if(Denial::kModeReduceOnly, context.flatten != 0 && !reducing);
+  verdict.fail_if(Denial::kKilled, is_killed(context, reducing, intent.reduce_only == 1));
+  verdict.fail_if(Denial::kModePaused, is_paused(context, reducing));
+  verdict.fail_if(Denial::kModeReduceOnly, is_reduce_only(context, reducing));
   verdict.fail_if(Denial::kReduceOnlyIncreases, intent.reduce_only == 1 && !reducing);
   verdict.fail_if(Denial::kBreakerOpen,
                   !admission.admits(context, intent.header.instrument, reducing));

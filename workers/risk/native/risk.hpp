@@ -238,7 +238,7 @@ class Risk final : public Kernel {
   void look(const Context& context, State& state, Emit& emit) const {
     if (!is_valid(context)) return;
     mark(context, state);
-    if (context.flatten != 0) flatten(context, state, emit);
+    if (closes_positions(context)) flatten(context, state, emit);
   }
 
   void mark(const Context& context, State& state) const {
