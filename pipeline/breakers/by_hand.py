@@ -175,6 +175,13 @@ class Act:
                 why = error.strerror or error
                 self.warn(f"{result.kind}, but {self.trail.path} does not say so ({why})")
 
+    def note(self, record: Record) -> None:
+        """Record what was done already, because it could not wait."""
+        try:
+            self._append(record.kind, record)
+        except OSError as error:
+            self.warn(f"done, but {self.trail.path} does not say so ({error.strerror or error})")
+
     def _append(self, kind: str, record: Record) -> None:
         entry = AuditEntry(
             time=utc(time.time_ns()),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import getpass
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from pipeline.breakers.figures import figures_of
 from pipeline.cli.breaker_view import BreakerTable, as_lines, details
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import exit_with_message
+from pipeline.cli.responsible import actor, reason, responsible
 from pipeline.cli.run import configure
 from pipeline.cli.running import running_segment
 from pipeline.cli.view import console
@@ -87,32 +87,10 @@ def show_command(
             screen.print(f"{what:16}", text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _actor(context: click.Context, option: click.Parameter, value: str | None) -> str:
-    return _filled(context, option, getpass.getuser() if value is None else value)
-
-
-def _filled(context: click.Context, option: click.Parameter, value: str) -> str:
-    # Bytes of the command line that are no text come as lone surrogates, which no record takes.
-    value = value.encode(errors="replace").decode()
-    if not value.strip():
-        raise click.BadParameter("was empty, must say something; it is kept in the audit trail")
-    return value.strip()
-
-
-def _responsible(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command `--actor` and `--reason`."""
-    function = click.option(
-        "--reason", required=True, callback=_filled, help="Why; kept in the audit trail."
-    )(function)
-    return click.option("--actor", callback=_actor, help="Who does it. [default: your login name]")(
-        function
-    )
-
-
 def _add(operation: Operation) -> None:
     @command.command(operation.name, help=operation.help)
     @click.argument("breaker")
-    @_responsible
+    @responsible
     @configuration_flags
     @click.pass_obj
     def operate(
@@ -166,8 +144,8 @@ def _act(segment: Segment, config: Mapping[str, Any], actor: str, reason: str) -
 
 
 @command.command("reload")
-@click.option("--actor", callback=_actor, help="Who does it. [default: your login name]")
-@click.option("--reason", callback=_filled, default="reload", help="Why; kept in the audit trail.")
+@actor
+@reason("reload")
 @configuration_flags
 @click.pass_obj
 def reload_command(

@@ -1,33 +1,93 @@
-"""`bot4 kill`: no order is sent any more, from this moment on."""
+"""`bot4 kill`: no new risk from this moment on, all positions closed, and no run until a reset."""
 
 from __future__ import annotations
 
-import getpass
+import json
 from pathlib import Path
 
 import click
 
-from pipeline.cli.config import configuration_flags
-from pipeline.cli.failure import exit_with_message
-from pipeline.cli.running import running_segment
-from pipeline.supervisor import halt, halt_reason
+from pipeline.breakers.audit import FILE, AuditTrail
+from pipeline.breakers.by_hand import Act, Record
+from pipeline.cli.config import configuration_flags, flags
+from pipeline.cli.failure import FAILURE, NOT_RUNNING, exit_with_message
+from pipeline.cli.responsible import responsible
+from pipeline.config import load
+from pipeline.kill.latch import LatchFile
+from pipeline.kill.positions import listed
+from pipeline.kill.sequence import Kill, Killed
+from pipeline.mode import Mode
+from shm import list_segments
 
 
 @click.command("kill")
-@click.option("--reason", required=True, help="Why; kept with the run.")
+@responsible
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @configuration_flags
 @click.pass_obj
 def command(
-    config_file: Path | None, reason: str, name: str | None, settings: dict[str, str]
+    config_file: Path | None,
+    reason: str,
+    actor: str,
+    as_json: bool,
+    name: str | None,
+    settings: dict[str, str],
 ) -> None:
-    """Halt a running deployment: set the word that every stage sees at its next step.
+    """Kill a deployment: take no new risk, close all positions, end the run.
 
-    Nothing is sent any more; the run then drains and ends with exit code 4. The first reason is
-    kept.
+    Every stage sees the word at its next step. The latch is set on the disk, so that no run begins
+    until `bot4 resume --reason`; the first reason is kept. If the run does not do its part, it is
+    ended, and the executor started alone. Exit code 0 if nothing is held any more, else 1; do it
+    again then.
     """
-    with exit_with_message(), running_segment(config_file, name, settings) as (segment, _):
-        actor = getpass.getuser()
-        if halt(segment, reason, actor):
-            click.echo(f"halted {segment.name}, run {segment.run_id}: {reason}")
+
+    def say(text: str) -> None:
+        click.echo(f"bot4: {text}", err=True)
+
+    with exit_with_message():
+        config = load(config_file, flags=flags(name, settings)).config
+        folder = Path(config.state_dir)
+        if not _is_known(config.name, folder):
+            say(f"{config.name} is not running; start it (bot4 run), or give its --name")
+            raise click.exceptions.Exit(NOT_RUNNING)
+        done = Kill(config.name, folder, actor, reason, say).run()
+        act = Act(AuditTrail(folder / FILE), done.run_id, actor, reason, say)
+        before = Mode.EMERGENCY.label if done.was_killed else ""
+        act.note(Record("mode", before, Mode.EMERGENCY.label, "killed"))
+        if as_json:
+            click.echo(json.dumps(_document(done)))
         else:
-            click.echo(f"{segment.name}, run {segment.run_id}, was halted: {halt_reason(segment)}")
+            for line in _lines(config.name, reason, done):
+                click.echo(line)
+    if not done.is_done:
+        raise click.exceptions.Exit(FAILURE)
+
+
+def _is_known(name: str, folder: Path) -> bool:
+    """Whether there is anything to kill: a run, or a state directory in which one may begin."""
+    return bool(list_segments(name)) or not LatchFile(folder).is_new()
+
+
+def _lines(name: str, reason: str, done: Killed) -> list[str]:
+    which = f"{name}, run {done.run_id}" if done.run_id else f"{name}, which was not running"
+    if done.was_killed:
+        lines = [f"{which}, was killed: {done.first}"]
+    else:
+        lines = [f"killed {which}: {reason}"]
+    if done.held:
+        lines.append(f"still held: {listed(done.held)}")
+    if done.latch is not None:
+        lines.append("latched: no run begins until bot4 resume --reason TEXT")
+    return lines
+
+
+def _document(done: Killed) -> dict[str, object]:
+    first = done.first
+    return {
+        "run_id": done.run_id or None,
+        "first": None if first is None else {"actor": first.actor, "reason": first.reason},
+        "was_killed": done.was_killed,
+        "latch": None if done.latch is None else done.latch.as_json(),
+        "held": done.held,
+        "alone": done.alone,
+    }

@@ -23,6 +23,7 @@ from pipeline.cli.view import StateTable, as_json, as_line
 from pipeline.config import ConfigError, load
 from pipeline.config.model import Venues
 from pipeline.instruments import SIMULATOR
+from pipeline.kill.latch import KilledError
 from pipeline.markets import stream
 from pipeline.stage import load_object
 from pipeline.supervisor import Snapshot, Supervisor
@@ -106,11 +107,15 @@ def command(
         started = time.monotonic()
         live = console.is_terminal and not as_json_object
         with _progress(console, config, started, live=live, quiet=as_json_object) as progress:
-            result = supervisor.run(
-                duration_s=duration,
-                every_s=_TABLE_S if live else _LINE_S,
-                progress=progress,
-            )
+            try:
+                result = supervisor.run(
+                    duration_s=duration,
+                    every_s=_TABLE_S if live else _LINE_S,
+                    progress=progress,
+                )
+            except KilledError as error:
+                click.echo(f"bot4: {error}", err=True)
+                raise click.exceptions.Exit(HALTED) from None
         if as_json_object:
             click.echo(json.dumps(summary(result, config)))
         else:

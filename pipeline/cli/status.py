@@ -13,7 +13,10 @@ from pipeline.cli.config import configuration_flags
 from pipeline.cli.failure import HALTED, exit_with_message
 from pipeline.cli.running import running_segment
 from pipeline.cli.view import StateTable, as_json, console
-from pipeline.supervisor import halt_reason, snapshot
+from pipeline.kill.latch import LatchFile
+from pipeline.kill.words import kill_reason, mode
+from pipeline.mode import Mode
+from pipeline.supervisor import snapshot
 
 _LOOK_S = 0.5
 
@@ -27,15 +30,23 @@ def command(
 ) -> None:
     """Show the processes, queues and latencies of a running deployment.
 
-    Exit code 3 if it is not running, 4 if it is halted.
+    Exit code 3 if it is not running, 4 if it is killed or halted.
     """
     with exit_with_message(), running_segment(config_file, name, settings) as (segment, config):
         stages = {each: topology.stage(each, config) for each in topology.STAGES}
-        reason = halt_reason(segment)
+        reason = kill_reason(segment)
+        latch = LatchFile(Path(config["state_dir"])).read()
+        current = mode(segment)
         if as_json_object:
             now = snapshot(segment, config, stages)
             halted = None if reason is None else {"actor": reason.actor, "reason": reason.reason}
-            figures = {"run_id": segment.run_id, "halted": halted, **as_json(now, config)}
+            figures = {
+                "run_id": segment.run_id,
+                "halted": halted,
+                "mode": current.label,
+                "latch": latch.as_json(),
+                **as_json(now, config),
+            }
             click.echo(json.dumps(figures))
         else:
             before = snapshot(segment, config, stages)
@@ -45,5 +56,9 @@ def command(
             console().print(StateTable(now, before, title, config))
             if reason is not None:
                 click.echo(f"halted: {reason}")
+            elif current is not Mode.NORMAL:
+                click.echo(f"mode {current.label}: {latch}")
+            if latch.is_killed:
+                click.echo(f"latch: killed: {latch}")
     if reason is not None:
         raise click.exceptions.Exit(HALTED)

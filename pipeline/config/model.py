@@ -370,6 +370,13 @@ class Supervisor(Table):
         return longest
 
 
+class Kill(Table):
+    """What the kill switch does besides refusing new risk."""
+
+    flatten: bool = Field(default=True, description="close all positions before the run is halted")
+    flatten_s: Seconds = Field(default=10.0, description="time for that; then it is halted anyway")
+
+
 class Affinity(Table):
     """The CPUs of each process: "auto", or a list."""
 
@@ -420,6 +427,7 @@ class Config(Table):
     executor: Executor = Executor()
     pipeline: Pipeline = Pipeline()
     supervisor: Supervisor = Supervisor()
+    kill: Kill = Kill()
     # Made when it is needed: checking it costs numpy.
     breakers: Breakers = Field(default_factory=Breakers)
     hosts: dict[str, Host] = Field(default={"default": Host()})

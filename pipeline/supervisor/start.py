@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.supervisor.halt import halt_reason
+from pipeline.kill.words import kill_reason
 from pipeline.topology import CONFIG_BYTES
 from shm import (
     Layout,
@@ -115,11 +115,11 @@ def _adopt(
     except ShmError as error:
         report(f"run {info.run_id} cannot be gone on with: {error}")
         return None
-    halted = halt_reason(segment)
+    killed = kill_reason(segment)
     before = segment.blob("config")
-    if halted is None and before == config:
+    if killed is None and before == config:
         return segment
-    if halted is None and _without_breakers(before) == _without_breakers(config):
+    if killed is None and _without_breakers(before) == _without_breakers(config):
         report(
             "the table breakers of the configuration has changed: the supervisor judges health by "
             "the new one, and does what its on_open says; the breakers keep the settings that they "
@@ -127,6 +127,6 @@ def _adopt(
         )
         return segment
     segment.close()  # as its owner, which removes it
-    why = f"it was halted: {halted}" if halted is not None else "its configuration was another"
+    why = f"it was halted: {killed}" if killed is not None else "its configuration was another"
     report(f"run {info.run_id} cannot be gone on with: {why}; removed {info.path}")
     return None

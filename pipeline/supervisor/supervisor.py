@@ -22,10 +22,12 @@ from pipeline.breakers.explain import dropped
 from pipeline.breakers.settings import LOOK_S
 from pipeline.breakers.subscribers import Subscribers
 from pipeline.breakers.watch import BreakerWatch
+from pipeline.kill.closing import Closing
+from pipeline.kill.latched import Latched
+from pipeline.kill.words import halt_reason, is_killed
 from pipeline.process import pin
 from pipeline.supervisor.child import Child, describe_exit
 from pipeline.supervisor.drain import Drain
-from pipeline.supervisor.halt import halt, halt_reason
 from pipeline.supervisor.poison import DEATHS, Poison, step_in_progress
 from pipeline.supervisor.restart import RestartPolicy, Restarts
 from pipeline.supervisor.snapshot import Snapshot, memory_mb, snapshot
@@ -37,7 +39,6 @@ START_S = 20.0
 """Until a process that has not begun to beat is given up."""
 
 _AUDIT_S = 1.0  # for what is still to be written at the end
-_ACTOR = "supervisor"
 _HALTED = "halted: "
 
 
@@ -109,18 +110,27 @@ class Supervisor:
         Raises:
             StageError: what the configuration names, a model, cannot be used.
             AlreadyRunningError: there is a run of this name.
+            KilledError: the latch is set.
             AffinityError: the kernel runs a process elsewhere than it was placed.
         """
         for stage in self.stages.values():
             stage.check()
         pin(self.config["affinity"]["supervisor"])
+        latched = self._latched = Latched(self._state_dir, self._report)
+        latched.begin()
         lock = NameLock(self._state_dir)
         try:
+            latched.check()
             layout = topology.layout(self.config, self.config["affinity"])
             segment, resumed = open_segment(
                 self.config["name"], layout, encoded(self.config), self._report
             )
-            with segment, self._listening() as wake, self._watching(segment, resumed):
+            with (
+                segment,
+                latched.of(segment),
+                self._listening() as wake,
+                self._watching(segment, resumed),
+            ):
                 try:
                     return self._run(segment, wake, resumed, duration_s, every_s, progress)
                 finally:
@@ -143,6 +153,7 @@ class Supervisor:
         own = segment.words("supervisor.words")
         own.store("pid", os.getpid())
         self._counters = segment.counters_writer("restarts")
+        closing = Closing(segment, self.config, self._report)
         for name in self._processes:
             if resumed:
                 self._counters.add(name)
@@ -164,6 +175,9 @@ class Supervisor:
             self._start_due(segment, drain)
             self._check_beats(segment, drain)
             self._watch.tick(time.monotonic_ns(), judge=drain is None)
+            self._check_account(segment)
+            if closing.look(is_ending=drain is not None):
+                self._latched.kill()
             now = time.monotonic()
             if now >= next_report:
                 progress(self.snapshot(segment))
@@ -263,16 +277,15 @@ class Supervisor:
                 )
                 where = step.save(self._state_dir, segment.run_id)
                 self._report(f"{what}: {step.record}; saved in {where}")
-                halt(segment, what, _ACTOR)
+                self._halt(what, "system")
                 return
         delay = self._restarts[name].died(time.monotonic(), had_worked=had_worked)
         if delay is None:
-            halt(
-                segment,
+            self._halt(
                 f"{name} died {self._restarts[name].recent} times within "
                 f"{self._settings['restart_window_s']:g} s ({how} the last time), more than the "
                 f"budget of {self._settings['restart_budget']} (supervisor.restart_budget)",
-                _ACTOR,
+                "system",
             )
             return
         self._counters.add(name)
@@ -306,6 +319,17 @@ class Supervisor:
             )
             self._verified = True
 
+    def _halt(self, reason: str, trip: str) -> None:
+        """Have nothing sent any more: what is wrong may be wrong with closing positions too."""
+        self._latched.halt(reason, trip)
+
+    def _check_account(self, segment: Segment) -> None:
+        """Kill the run if risk has found a limit breached that does so."""
+        account = segment.cells("risk.account", segment.words("risk.words").load("committed"))[0]
+        if account["drawdown"] and not is_killed(segment):
+            limit = self.config["risk"]["drawdown_bp"] / 100
+            self._latched.kill(f"drawdown of {limit:g} % reached (risk.drawdown_bp)", "drawdown")
+
     @contextlib.contextmanager
     def _watching(self, segment: Segment, resumed: bool) -> Iterator[None]:
         """Have the breakers watched, and what happens to them written to the audit trail."""
@@ -325,9 +349,10 @@ class Supervisor:
                 self.config,
                 self.stages,
                 self._report,
-                lambda reason: halt(segment, reason, _ACTOR),
+                lambda reason: self._halt(reason, "breakers"),
                 now_ns=time.monotonic_ns(),
                 publish=subscribers.publish,
+                raise_mode=self._latched.raise_mode,
                 lag_ns=writer.lag_ns,
                 resumed=resumed,
                 forced=self._forced_open(),

@@ -333,13 +333,16 @@ def test_after_a_kill_no_order_is_sent_and_the_run_ends_as_halted(
     name: str, tmp_path: Path
 ) -> None:
     reason = "prices [look] wrong [/b]"
-    with Started(name, tmp_path) as run:
+    with Started(name, tmp_path, kill__flatten="false") as run:
         run.flows(20, ring="orders")
         # Else it would end the run before anybody could look at what is halted.
         run.process.send_signal(signal.SIGSTOP)
         done = bot4("kill", "--reason", reason, *run.flags, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert done.stdout == f"halted {name}, run {run.segment.run_id}: {reason}\n"
+        assert done.stdout == (
+            f"killed {name}, run {run.segment.run_id}: {reason}\n"
+            "latched: no run begins until bot4 resume --reason TEXT\n"
+        )
         halted_ns = time.monotonic_ns()
 
         def denied() -> int:
@@ -366,7 +369,7 @@ def test_after_a_kill_no_order_is_sent_and_the_run_ends_as_halted(
 
         done = bot4("kill", "--reason", "another", *run.flags, cwd=tmp_path)
         assert done.returncode == 0
-        assert f"was halted: {reason} (by " in done.stdout
+        assert f"was killed: {reason} (by " in done.stdout
         run.process.send_signal(signal.SIGCONT)
         figures, errors = run.end(4)
     assert figures["exit_reason"] == f"halted: {reason}"

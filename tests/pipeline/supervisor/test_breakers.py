@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from pipeline.mode import Mode
 from shm import GlobalState, State
 from tests.pipeline.supervisor.started import Started, bot4, until
 
@@ -35,7 +36,7 @@ def test_if_so_configured_it_closes_all_positions_until_an_operator_resumes(
         until(lambda: any(positions(run)), "a position")
         operate(run, "trip", "risk", "--reason", "a test")
         words = run.segment.words("run")
-        until(lambda: words.load("flatten"), "the order to flatten")
+        until(lambda: words.load("mode") == Mode.REDUCED, "the order to flatten")
         until(lambda: not any(positions(run)), "the end of all positions")
         group = run.segment.breakers("breakers", observe=True)
         until(lambda: group.state() == GlobalState.CLOSED, "a closed global breaker")
@@ -43,7 +44,8 @@ def test_if_so_configured_it_closes_all_positions_until_an_operator_resumes(
         run.flows(100, "features")
         assert not any(positions(run))
         before = fills(run)
-        operate(run, "resume", "--reason", "a test")
+        done = bot4("resume", "--reason", "a test", *run.flags, cwd=run.state_dir)
+        assert (done.returncode, done.stdout) == (0, f"resumed {name}: mode reduced -> normal\n")
         until(lambda: fills(run) > before, "new orders")
         _, errors = run.stop()
     assert re.search(r"breaker risk: closed -> open: .*a test", errors), errors
@@ -126,7 +128,7 @@ def test_by_default_it_refuses_new_risk_and_goes_on(name: str, tmp_path: Path) -
         operate(run, "trip", "risk", "--reason", "a test")
         breaker = run.segment.breakers("breakers", observe=True).breaker("risk")
         until(lambda: breaker.state is State.OPEN, "an open breaker")
-        assert not run.segment.words("run").load("flatten")
+        assert not run.segment.words("run").load("mode")
         operate(run, "reset", "risk", "--reason", "a test")
         until(lambda: breaker.state is State.CLOSED, "a closed breaker")
         run.flows(1, "executions")

@@ -1,14 +1,24 @@
-"""The halt word and its reason."""
+"""The halt word, the mode, and the reason of a kill."""
 
 from __future__ import annotations
 
-import sys
 import threading
 
 import numpy as np
 import pytest
 
-from pipeline.supervisor import halt, halt_reason
+from pipeline.kill import words
+from pipeline.kill.words import (
+    halt,
+    halt_reason,
+    is_killed,
+    kill,
+    kill_reason,
+    lower_mode,
+    mode,
+    raise_mode,
+)
+from pipeline.mode import Mode
 from pipeline.topology import HALT
 from shm import Segment
 
@@ -66,8 +76,7 @@ def test_of_two_at_once_exactly_one_halts_and_its_reason_is_whole(segment: Segme
 def test_a_writer_that_hangs_does_not_keep_others_from_halting(
     segment: Segment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # By the module's name it would be the function, which the package has under the same.
-    monkeypatch.setattr(sys.modules["pipeline.supervisor.halt"], "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(words, "_PATIENCE_S", 0.0)
     with attached(segment) as hanging:
         role = hanging.table_writer("halt")
         assert halt(segment, "now", "anna")
@@ -95,3 +104,40 @@ def test_a_reason_that_is_too_long_is_cut_off_not_refused(segment: Segment) -> N
     assert reason is not None
     assert reason.reason == "ä" * 92
     assert reason.actor == "b" * 64
+
+
+def test_a_kill_is_an_emergency_in_which_something_is_still_sent(segment: Segment) -> None:
+    assert kill(segment, "enough", "anna")
+    assert (mode(segment), is_killed(segment)) == (Mode.EMERGENCY, True)
+    assert halt_reason(segment) is None
+    assert str(kill_reason(segment)) == "enough (by anna)"
+
+
+def test_a_halt_after_a_kill_keeps_the_reason_of_the_kill(segment: Segment) -> None:
+    assert kill(segment, "enough", "anna")
+    assert halt(segment, "flat", "supervisor")
+    assert not halt(segment, "again", "supervisor")
+    assert not kill(segment, "late", "boris")
+    assert str(halt_reason(segment)) == "enough (by anna)"
+
+
+def test_the_mode_only_goes_up_by_raising(segment: Segment) -> None:
+    assert raise_mode(segment, Mode.REDUCED) is Mode.NORMAL
+    assert raise_mode(segment, Mode.PAUSED) is Mode.REDUCED
+    assert mode(segment) is Mode.REDUCED
+    assert lower_mode(segment, Mode.PAUSED) is Mode.REDUCED
+    assert lower_mode(segment, Mode.REDUCED) is Mode.PAUSED
+    assert mode(segment) is Mode.PAUSED
+
+
+def test_a_run_that_was_killed_stays_so(segment: Segment) -> None:
+    kill(segment, "enough", "anna")
+    assert lower_mode(segment, Mode.NORMAL) is Mode.EMERGENCY
+    assert mode(segment) is Mode.EMERGENCY
+
+
+def test_a_mode_that_nobody_knows_is_an_emergency(segment: Segment) -> None:
+    segment.words("run").store("mode", 2**64 - 1)
+    assert mode(segment) is Mode.EMERGENCY
+    assert is_killed(segment)
+    assert str(kill_reason(segment)).startswith("unknown: ")

@@ -1,0 +1,41 @@
+"""`--actor` and `--reason`, of commands that say in the audit trail who did what and why."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def _actor(context: click.Context, option: click.Parameter, value: str | None) -> str:
+    return _filled(context, option, getpass.getuser() if value is None else value)
+
+
+def _filled(context: click.Context, option: click.Parameter, value: str) -> str:
+    # Bytes of the command line that are no text come as lone surrogates, which no record takes.
+    value = value.encode(errors="replace").decode()
+    if not value.strip():
+        raise click.BadParameter("was empty, must say something; it is kept in the audit trail")
+    return value.strip()
+
+
+actor = click.option("--actor", callback=_actor, help="Who does it. [default: your login name]")
+"""The option `--actor`."""
+
+
+def reason(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option `--reason`, which is required if there is no default."""
+    return click.option(
+        "--reason",
+        required=default is None,
+        default=default,
+        callback=_filled,
+        help="Why; kept in the audit trail.",
+    )
+
+
+def responsible(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--actor` and `--reason`."""
+    return actor(reason()(function))

@@ -1,0 +1,62 @@
+"""`bot4 resume`: back to the normal mode, by somebody who says why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from pipeline.breakers.by_hand import OperationError
+from pipeline.cli.config import configuration_flags, flags
+from pipeline.cli.failure import exit_with_message
+from pipeline.cli.responsible import responsible
+from pipeline.config import load
+from pipeline.kill.by_hand import Operator, attached
+from pipeline.kill.latch import LatchError
+from pipeline.mode import Mode
+from shm import GlobalState
+
+
+@click.command("resume")
+@responsible
+@click.option(
+    "--rebase", is_flag=True, help="Have a limit that was breached count anew from the next run on."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@configuration_flags
+@click.pass_obj
+def command(
+    config_file: Path | None,
+    actor: str,
+    reason: str,
+    rebase: bool,
+    as_json: bool,
+    name: str | None,
+    settings: dict[str, str],
+) -> None:
+    """Let a deployment take new risk again: reset the latch of a kill, or end another mode.
+
+    Refused while a killed run has not ended; and after a limit was breached, unless that is to
+    count anew (--rebase). Nothing else resets it, no restart and no new day.
+    """
+
+    def warn(text: str) -> None:
+        click.echo(f"bot4: {text}", err=True)
+
+    with exit_with_message(OperationError, LatchError):
+        config = load(config_file, flags=flags(name, settings)).config
+        operator = Operator(config.name, Path(config.state_dir), actor, reason, warn)
+        done = operator.lower_to(Mode.NORMAL, rebase=rebase)
+        if as_json:
+            said = {"before": done.before.label, "mode": done.after.label}
+            click.echo(json.dumps({"run_id": done.run_id or None, **said}))
+        elif done.before is Mode.NORMAL:
+            click.echo(f"{config.name}: mode was normal: nothing changed")
+        else:
+            click.echo(f"resumed {config.name}: mode {done.before.label} -> normal")
+        with attached(config.name) as segment:
+            if segment is not None:
+                group = segment.breakers("breakers", observe=True)
+                if group.state() == GlobalState.OPEN:
+                    warn("the global breaker is still open: bot4 breaker list says why")

@@ -1,0 +1,53 @@
+"""The supervisor's part in a kill: it waits until all positions are closed, then halts the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline.kill.positions import held, listed
+from pipeline.kill.words import halt, kill_reason, mode
+from pipeline.mode import Mode
+from shm import Segment
+
+_CLOCK = time.monotonic_ns
+
+
+class Closing:
+    """Watches the word of the mode. All calls come from one thread."""
+
+    def __init__(
+        self, segment: Segment, config: Mapping[str, Any], report: Callable[[str], None]
+    ) -> None:
+        """Begin with a run that may be in any mode."""
+        self._segment = segment
+        self._config = config
+        self._report = report
+        self._since_ns = 0
+
+    def look(self, *, is_ending: bool) -> bool:
+        """Do what follows; return whether the run was found killed by this call, not before.
+
+        Args:
+            is_ending: Whether the run is being drained: the market does not come any more, so what
+                is held stays.
+        """
+        words = self._segment.words("run")
+        if words.load("halted") or mode(self._segment) is not Mode.EMERGENCY:
+            return False
+        now_ns = _CLOCK()
+        is_news = not self._since_ns
+        if is_news:
+            self._since_ns = now_ns
+            self._report(f"killed: {kill_reason(self._segment)}; all positions are closed")
+        left = held(self._segment, self._config)
+        # Beyond that beat no step is under way that has not seen the word.
+        is_told = self._segment.words("executor.words").load("beat") > self._since_ns
+        is_flat = not left and is_told and not self._segment.depth("orders")
+        is_late = now_ns - self._since_ns > self._config["kill"]["flatten_s"] * 1e9
+        if is_flat or is_late or is_ending:
+            said = f"still held: {listed(left)}" if left else "nothing is held any more"
+            self._report(f"killed: {said}")
+            halt(self._segment, "killed", "supervisor")
+        return is_news
