@@ -13,10 +13,15 @@ from shm import OvertakenError, Segment
 
 def executor_cells(segment: Segment) -> Array:
     """Return a copy of the executor's cells, one an instrument, as of its last commit."""
-    words = segment.words("executor.words")
+    return committed(segment, "executor", "instruments")
+
+
+def committed(segment: Segment, stage: str, group: str) -> Array:
+    """Return a copy of a group of cells of a stage as of its last commit."""
+    words = segment.words(f"{stage}.words")
     while True:
         with contextlib.suppress(OvertakenError):
-            return segment.cells("executor.instruments", words.load("committed"))
+            return segment.cells(f"{stage}.{group}", words.load("committed"))
 
 
 def held(segment: Segment, config: Mapping[str, Any]) -> dict[str, str]:

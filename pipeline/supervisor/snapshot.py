@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import psutil
 
 from pipeline import topology
 from pipeline.instruments import money_to_text, to_e8
+from pipeline.kill.positions import committed
 from pipeline.stage import Stage
 from pipeline.vocabulary import BOOKS
-from shm import GlobalState, Histogram, OvertakenError, Segment
+from shm import GlobalState, Histogram, Segment
 
 _NS = 1_000
 
@@ -188,8 +188,8 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
         for name, stage in stages.items()
         for ring in stage.inputs
     }
-    account = _cells(segment, "risk", "account")[0]
-    held = _cells(segment, "risk", "instruments")["position"]
+    account = committed(segment, "risk", "account")[0]
+    held = committed(segment, "risk", "instruments")["position"]
     equity = int(account["equity_e8"]) if account["begun"] else to_e8(config["equity"])
     opening = int(account["opening_e8"]) if account["begun"] else equity
     return Snapshot(
@@ -253,10 +253,3 @@ def _breakers(segment: Segment) -> tuple[dict[str, str], str]:
         return states, GlobalState(group.state()).name.lower()
     finally:
         group.close()
-
-
-def _cells(segment: Segment, stage: str, group: str) -> np.ndarray[Any, np.dtype[np.void]]:
-    words = segment.words(f"{stage}.words")
-    while True:
-        with contextlib.suppress(OvertakenError):
-            return segment.cells(f"{stage}.{group}", words.load("committed"))

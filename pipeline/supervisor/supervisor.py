@@ -24,6 +24,7 @@ from pipeline.breakers.subscribers import Subscribers
 from pipeline.breakers.watch import BreakerWatch
 from pipeline.kill.closing import Closing
 from pipeline.kill.latched import Latched
+from pipeline.kill.positions import committed
 from pipeline.kill.words import halt_reason, is_killed
 from pipeline.process import pin
 from pipeline.supervisor.child import Child, describe_exit
@@ -325,8 +326,7 @@ class Supervisor:
 
     def _check_account(self, segment: Segment) -> None:
         """Kill the run if risk has found a limit breached that does so."""
-        account = segment.cells("risk.account", segment.words("risk.words").load("committed"))[0]
-        if account["drawdown"] and not is_killed(segment):
+        if committed(segment, "risk", "account")["drawdown"][0] and not is_killed(segment):
             limit = self.config["risk"]["drawdown_bp"] / 100
             self._latched.kill(f"drawdown of {limit:g} % reached (risk.drawdown_bp)", "drawdown")
 
