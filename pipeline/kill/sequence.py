@@ -178,6 +178,12 @@ class Kill:
                     self._done.alone = True
                     self._report(f"the executor alone closes {listed(self._done.held)}")
                     self._done.held = Alone(adopted, config, self._report).close_all()
+                    if self._done.held:
+                        adopted.disown()
+                        self._report(
+                            f"{adopted.path} is kept: repeat bot4 kill, or give up what is held "
+                            f"(bot4 shm reap --name {name})"
+                        )
         finally:
             if lock is not None:
                 lock.release()

@@ -1,0 +1,255 @@
+"""The kill path with real processes, while everything else does not work."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.kill.latch import LatchFile
+from pipeline.mode import Mode
+from shm import list_segments, reap
+from tests.pipeline.supervisor.started import BOT4, Started, bot4, environment, until
+
+
+def positions(run: Started) -> list[int]:
+    """What the executor holds of each instrument, in lots."""
+    cells = run.segment.cells("executor.instruments", run.word("executor", "committed"))
+    return [int(position) for position in cells["position"]]
+
+
+def trades(run: Started) -> None:
+    """Wait until something is held."""
+    run.flows(20, ring="orders")
+    until(lambda: any(positions(run)), "a position")
+
+
+def kill(run: Started, reason: str = "a test", code: int = 0) -> dict[str, Any]:
+    """Kill it as an operator does; return what was printed."""
+    done = bot4("kill", "--json", "--reason", reason, *run.flags, cwd=run.state_dir)
+    assert done.returncode == code, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return {**document, "said": done.stderr}
+
+
+def latched(run: Started, reason: str = "a test") -> None:
+    """Check that the latch is set, and says why."""
+    held = LatchFile(run.state_dir).read()
+    assert (held.is_killed, held.reason, held.trip) == (True, reason, "manual")
+
+
+def reset(run: Started, reason: str = "a test") -> None:
+    """Check that no run begins until an operator has reset the latch."""
+    refused = bot4("run", "--duration", "1", *run.flags, cwd=run.state_dir)
+    assert refused.returncode == 4
+    assert f"bot4: killed: {reason} (by " in refused.stderr
+    done = bot4("resume", "--reason", "looked at it", *run.flags, cwd=run.state_dir)
+    assert (done.returncode, done.stdout) == (0, f"resumed {run.name}: mode emergency -> normal\n")
+
+
+def test_a_run_that_works_closes_all_positions_and_ends(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path) as run:
+        trades(run)
+        run_id = run.segment.run_id
+        done = kill(run)
+        figures, errors = run.end(4)
+    assert (done["run_id"], done["held"], done["alone"]) == (run_id, {}, False)
+    assert done["first"]["reason"] == "a test"
+    assert figures["exit_reason"] == "halted: a test"
+    assert "killed: nothing is held any more\n" in errors
+    latched(run)
+    reset(run)
+    trail = [json.loads(line) for line in (tmp_path / "breakers.jsonl").read_text().splitlines()]
+    acts = [(each["kind"], each["to"]) for each in trail if each["breaker"] == "mode"]
+    assert acts == [("done", "emergency"), ("intent", "normal"), ("done", "normal")]
+
+
+def test_with_the_supervisor_dead_the_executor_alone_closes_all_positions(
+    name: str, tmp_path: Path
+) -> None:
+    with Started(name, tmp_path) as run:
+        trades(run)
+        run.kill()
+        assert [info.state for info in list_segments(name)] == ["stale"]
+        done = kill(run)
+    assert (done["held"], done["alone"]) == ({}, True)
+    assert "the executor alone closes " in done["said"]
+    assert list_segments(name) == []
+    latched(run)
+
+
+def test_with_the_supervisor_stopped_it_is_ended(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path) as run:
+        trades(run)
+        run.process.send_signal(signal.SIGSTOP)
+        done = kill(run)
+        assert "no supervisor has beaten for 2 s\n" in done["said"]
+        run.process.communicate()
+        assert run.process.returncode == -signal.SIGKILL
+    assert done["held"] == {}
+    latched(run)
+
+
+def test_with_risk_dead_and_nobody_to_start_it_again(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path) as run:
+        trades(run)
+        run.process.send_signal(signal.SIGSTOP)
+        run.strike("risk")
+        done = kill(run)
+        run.process.communicate()
+    assert (done["held"], done["alone"]) == ({}, True)
+    latched(run)
+
+
+def test_with_risk_dead_the_run_starts_it_again_and_closes(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path) as run:
+        trades(run)
+        run.strike("risk")
+        done = kill(run)
+        figures, _ = run.end(4)
+    assert done["held"] == {}
+    assert figures["stages"]["risk"]["restarts"] == 1
+
+
+@pytest.mark.parametrize("process", ["feed", "ta", "ml", "risk", "executor"])
+def test_with_a_stage_stopped(name: str, tmp_path: Path, process: str) -> None:
+    with Started(name, tmp_path) as run:
+        trades(run)
+        run.strike(process, signal.SIGSTOP)
+        done = kill(run)
+        run.process.communicate()
+    assert done["held"] == {}
+    assert LatchFile(tmp_path).read().is_killed
+
+
+def test_with_the_executor_stopped_and_nobody_to_notice(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path) as run:
+        trades(run)
+        run.process.send_signal(signal.SIGSTOP)
+        run.strike("executor", signal.SIGSTOP)
+        done = kill(run)
+        run.process.communicate()
+    assert "no executor has beaten for 1 s\n" in done["said"]
+    assert (done["held"], done["alone"]) == ({}, True)
+    assert list_segments(name) == []
+
+
+@contextlib.contextmanager
+def full_disk(folder: Path) -> Iterator[Path]:
+    """A file system of its own that has no room; skips the test where nobody may mount one."""
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> None:
+    """Leave not a byte on it."""
+    with (folder / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+
+
+def test_with_the_disk_full(name: str, tmp_path: Path) -> None:
+    with full_disk(tmp_path / "state") as folder, Started(name, folder) as run:
+        trades(run)
+        fill(folder)
+        assert os.statvfs(folder).f_bavail == 0
+        done = kill(run)
+        run.end(4)
+        assert done["held"] == {}
+        assert done["latch"]["mode"] == Mode.EMERGENCY.label
+        held = LatchFile(folder).read()
+        assert held.is_killed
+        refused = bot4("run", "--duration", "1", *run.flags, cwd=tmp_path)
+        assert refused.returncode == 4
+        (folder / "ballast").unlink()
+        resumed = bot4("resume", "--reason", "made room", *run.flags, cwd=tmp_path)
+        assert resumed.returncode == 0, resumed.stderr
+
+
+def test_a_limit_on_the_size_of_files_does_not_keep_it_from_killing(
+    name: str, tmp_path: Path
+) -> None:
+    with Started(name, tmp_path) as run:
+        trades(run)
+        # Its supervisor, who has no such limit, must not write the latch for it.
+        run.process.send_signal(signal.SIGSTOP)
+        command = [BOT4, "kill", "--json", "--reason", "x", *run.flags]
+        done = subprocess.run(
+            ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment(),
+            cwd=tmp_path,
+        )
+        run.process.communicate()
+    assert done.returncode == 0, done.stderr
+    assert "it is empty, so no run begins, but it does not say why\n" in done.stderr
+    assert json.loads(done.stdout)["held"] == {}
+    assert LatchFile(tmp_path).read().is_killed
+    assert (tmp_path / "latch.json").stat().st_size == 0
+
+
+def test_killing_twice_changes_nothing(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path) as run:
+        trades(run)
+        run.kill()
+        kill(run, "first")
+        again = kill(run, "second")
+    assert (again["run_id"], again["held"], again["latch"]["reason"]) == (None, {}, "first")
+    latched(run, "first")
+
+
+def test_what_cannot_be_closed_is_kept_and_said(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path) as run:
+        trades(run)
+        group = run.segment.breakers("breakers")
+        run.process.send_signal(signal.SIGSTOP)
+        group.breaker("orders.sim").force_open(actor="anna", reason="a test")
+        group.close()
+        done = kill(run, code=1)
+        run.process.communicate()
+    assert done["held"]
+    assert done["latch"]["mode"] == "emergency"
+    # Nothing is forgotten: it can be repeated, and is not resumed before.
+    refused = bot4("resume", "--reason", "x", *run.flags, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "was killed and has not ended, still held: " in refused.stderr
+    assert kill(run, code=1)["held"] == done["held"]
+    reap(name)
+
+
+def test_a_deployment_that_does_not_run_is_latched(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    flags = ["--name", name, "--set", f"state_dir={folder}"]
+    assert bot4("init", *flags, cwd=tmp_path).stdout == f"initialised {name}: {folder}\n"
+    assert bot4("init", *flags, cwd=tmp_path).stdout == f"{name} was initialised before: {folder}\n"
+    done = bot4("kill", "--reason", "no", *flags, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (
+        0,
+        (
+            f"killed {name}, which was not running: no\n"
+            "latched: no run begins until bot4 resume --reason TEXT\n"
+        ),
+    )
+    assert bot4("run", "--duration", "1", *flags, cwd=tmp_path).returncode == 4
+    done = bot4("init", *flags, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"bot4: {name} is killed: no (by " in done.stderr
