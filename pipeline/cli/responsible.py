@@ -27,13 +27,9 @@ actor = click.option("--actor", callback=_actor, help="Who does it. [default: yo
 
 def reason(default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option `--reason`, which is required if there is no default."""
-    return click.option(
-        "--reason",
-        required=default is None,
-        default=default,
-        callback=_filled,
-        help="Why; kept in the audit trail.",
-    )
+    # A default of None would be one.
+    given: dict[str, Any] = {"required": True} if default is None else {"default": default}
+    return click.option("--reason", callback=_filled, help="Why; kept in the audit trail.", **given)
 
 
 def responsible(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,159 @@
+"""`bot4 mode`, `resume` and `status` on a run that stands still."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline import topology
+from pipeline.breakers.settings import begin
+from pipeline.cli import main
+from pipeline.kill.latch import LatchFile
+from pipeline.kill.words import kill, mode
+from pipeline.mode import Mode
+from pipeline.supervisor.start import encoded
+from shm import Segment
+
+
+class Desk:
+    """A deployment and its operator."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.file = LatchFile(folder)
+
+    def bot4(self, *arguments: str) -> Result:
+        """Run a command on it."""
+        flags = ["--name", self.name, "--set", f"state_dir={self.file.folder}"]
+        return CliRunner().invoke(main, [*arguments, *flags])
+
+    def trail(self) -> list[tuple[str, str, str]]:
+        """Kind, from and to of all that was done to the mode."""
+        text = (self.file.folder / "breakers.jsonl").read_text()
+        entries = [json.loads(line) for line in text.splitlines()]
+        return [(each["kind"], each["from"], each["to"]) for each in entries]
+
+
+@pytest.fixture
+def desk(name: str, tmp_path: Path) -> Desk:
+    made = Desk(name, tmp_path / "state")
+    assert made.bot4("init").exit_code == 0
+    return made
+
+
+@pytest.fixture
+def run(desk: Desk, config: dict[str, Any]) -> Iterator[Segment]:
+    """A segment of that deployment."""
+    config["state_dir"] = str(desk.file.folder)
+    layout = topology.layout(config, config["affinity"])
+    with Segment.create(desk.name, layout, blobs={"config": encoded(config)}) as segment:
+        breakers = segment.breakers("breakers")
+        begin(breakers, config)
+        breakers.close()
+        yield segment
+
+
+def test_up_and_down_by_an_operator(desk: Desk, run: Segment) -> None:
+    done = desk.bot4("mode", "reduced", "--reason", "storm", "--actor", "anna")
+    assert done.stdout == f"{desk.name}: mode normal -> reduced\n"
+    assert (mode(run), desk.file.read().mode) == (Mode.REDUCED, Mode.REDUCED)
+    done = desk.bot4("mode", "paused", "--reason", "calmer")
+    assert done.stdout == f"{desk.name}: mode reduced -> paused\n"
+    assert (mode(run), desk.file.read().mode) == (Mode.PAUSED, Mode.PAUSED)
+    done = desk.bot4("resume", "--reason", "calm")
+    assert done.stdout == f"resumed {desk.name}: mode paused -> normal\n"
+    assert (mode(run), desk.file.read().mode) == (Mode.NORMAL, Mode.NORMAL)
+    assert desk.trail() == [
+        ("done", "normal", "reduced"),
+        ("intent", "reduced", "paused"),
+        ("done", "reduced", "paused"),
+        ("intent", "paused", "normal"),
+        ("done", "paused", "normal"),
+    ]
+
+
+def test_it_is_shown(desk: Desk, run: Segment) -> None:
+    assert desk.bot4("mode").stdout == f"{desk.name}: mode normal\n"
+    desk.bot4("mode", "paused", "--reason", "lunch", "--actor", "anna")
+    assert desk.bot4("mode").stdout.startswith(f"{desk.name}: mode paused: lunch (by anna, ")
+    shown = json.loads(desk.bot4("mode", "--json").stdout)
+    assert (shown["run_id"], shown["mode"]) == (run.run_id, "paused")
+    figures = json.loads(desk.bot4("status", "--json").stdout)
+    assert (figures["mode"], figures["halted"]) == ("paused", None)
+    assert (figures["latch"]["reason"], figures["latch"]["actor"]) == ("lunch", "anna")
+
+
+def test_it_holds_without_a_run(desk: Desk) -> None:
+    done = desk.bot4("mode", "paused", "--reason", "x", "--json")
+    said = json.loads(done.stdout)
+    assert said == {"run_id": None, "before": "normal", "mode": "paused"}
+    assert desk.bot4("mode", "paused", "--reason", "x").stdout.endswith("nothing changed\n")
+    done = desk.bot4("resume", "--reason", "x", "--json")
+    assert json.loads(done.stdout) == {"run_id": None, "before": "paused", "mode": "normal"}
+    assert desk.bot4("resume", "--reason", "x").stdout.endswith("was normal: nothing changed\n")
+
+
+def test_a_change_needs_a_reason(desk: Desk) -> None:
+    for reason in ([], ["--reason", " "]):
+        done = desk.bot4("mode", "paused", *reason)
+        assert done.exit_code == 2
+        assert "--reason was empty, must say why" in done.stderr
+    assert desk.bot4("resume").exit_code == 2
+    assert desk.bot4("mode", "emergency", "--reason", "x").exit_code == 2
+
+
+def test_what_is_killed_is_no_matter_of_modes(desk: Desk, run: Segment) -> None:
+    kill(run, "enough", "anna")
+    desk.file.raise_to(Mode.EMERGENCY, "anna", "enough", "manual")
+    done = desk.bot4("mode", "normal", "--reason", "x")
+    assert done.exit_code == 1
+    assert f"bot4: {desk.name} is killed: enough (by anna" in done.stderr
+    done = desk.bot4("resume", "--reason", "x")
+    assert done.exit_code == 1
+    assert f"bot4: run {run.run_id} was killed and has not ended; wait for its end" in done.stderr
+    done = desk.bot4("status", "--json")
+    assert done.exit_code == 4
+    figures = json.loads(done.stdout)
+    assert (figures["mode"], figures["halted"]["reason"]) == ("emergency", "enough")
+    assert desk.file.read().is_killed
+
+
+def test_a_breach_has_to_be_rebased(desk: Desk) -> None:
+    desk.file.raise_to(Mode.EMERGENCY, "supervisor", "drawdown", "drawdown")
+    done = desk.bot4("resume", "--reason", "x")
+    assert done.exit_code == 1
+    assert "bot4: the breach stands: drawdown (by supervisor" in done.stderr
+    assert desk.bot4("resume", "--reason", "x", "--rebase").exit_code == 0
+    assert not desk.file.read().is_killed
+    assert desk.trail()[-1] == ("done", "emergency", "normal")
+
+
+def test_without_a_record_nothing_is_lowered(desk: Desk, run: Segment) -> None:
+    desk.bot4("mode", "reduced", "--reason", "storm")
+    trail = desk.file.folder / "breakers.jsonl"
+    trail.unlink()
+    trail.mkdir()
+    done = desk.bot4("resume", "--reason", "x")
+    assert done.exit_code == 1
+    assert "bot4: nothing was changed: the audit trail" in done.stderr
+    assert (mode(run), desk.file.read().mode) == (Mode.REDUCED, Mode.REDUCED)
+    # Up, it goes all the same.
+    trail.rmdir()
+    trail.mkdir()
+    run.words("run").store("mode", Mode.NORMAL)
+    assert desk.bot4("mode", "reduced", "--reason", "y").exit_code == 0
+
+
+def test_a_breaker_that_is_open_after_a_resume_is_told(desk: Desk, run: Segment) -> None:
+    desk.bot4("mode", "reduced", "--reason", "storm")
+    breakers = run.breakers("breakers")
+    breakers.breaker("risk").force_open(actor="anna", reason="x")
+    breakers.derive()
+    breakers.close()
+    done = desk.bot4("resume", "--reason", "x")
+    assert done.stderr == "bot4: the global breaker is still open: bot4 breaker list says why\n"
