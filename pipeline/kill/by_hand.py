@@ -109,9 +109,9 @@ def _still_there(segment: Segment) -> str:
 @contextlib.contextmanager
 def attached(name: str) -> Iterator[Segment | None]:
     """Attach the segment of the run of that name, or of one whose supervisor was killed."""
-    for info in list_segments(name):
-        if info.state not in ("running", "orphaned", "stale"):
-            continue
+    states = ("running", "orphaned", "stale")
+    found = [info for info in list_segments(name) if info.state in states]
+    for info in sorted(found, key=lambda info: states.index(info.state)):
         try:
             segment = Segment.attach(name, run_id=info.run_id)
         except SegmentNotFoundError:  # it has just ended

@@ -30,6 +30,7 @@ class Latched:
         self._report = report
         self._segment: Segment | None = None
         self._threads: list[threading.Thread] = []
+        self._is_kept = False  # that it is killed, and the first trip
 
     def begin(self) -> None:
         """Make the latch of a new state directory: on paper, nobody has to do it by hand.
@@ -58,7 +59,12 @@ class Latched:
             KilledError: somebody has killed the deployment since `check`.
         """
         # Again: whoever kills now either finds the segment, or has set the latch before.
-        held = self.check()
+        try:
+            held = self.check()
+        except KilledError:
+            if words.is_killed(segment):
+                segment.disown()  # whoever kills has found it, and ends it
+            raise
         words.raise_mode(segment, held.mode)
         if held.mode is not Mode.NORMAL:
             self._report(f"mode {held.mode.label}, as before the restart: {held}")
@@ -97,7 +103,8 @@ class Latched:
     def _keep_killed(self, before: Mode, trip: str) -> None:
         assert self._segment is not None
         first = words.kill_reason(self._segment)
-        if first is not None:
+        if first is not None and not self._is_kept:
+            self._is_kept = True
             self._keep(before, Latch(Mode.EMERGENCY, "", first.actor, first.reason, trip))
 
     def _keep(self, before: Mode, latch: Latch) -> None:

@@ -157,3 +157,28 @@ def test_a_breaker_that_is_open_after_a_resume_is_told(desk: Desk, run: Segment)
     breakers.close()
     done = desk.bot4("resume", "--reason", "x")
     assert done.stderr == "bot4: the global breaker is still open: bot4 breaker list says why\n"
+
+
+def test_a_deployment_that_does_not_run_is_latched(desk: Desk) -> None:
+    again = desk.bot4("init")
+    assert again.stdout == f"{desk.name} was initialised before: {desk.file.folder}\n"
+    done = desk.bot4("kill", "--reason", "no", "--actor", "anna")
+    assert (done.exit_code, done.stdout) == (
+        0,
+        (
+            f"killed {desk.name}, which was not running: no\n"
+            "latched: no run begins until bot4 resume --reason TEXT\n"
+        ),
+    )
+    done = desk.bot4("run", "--duration", "1")
+    assert done.exit_code == 4
+    assert "bot4: killed: no (by anna, " in done.stderr
+    done = desk.bot4("init")
+    assert done.exit_code == 1
+    assert f"bot4: {desk.name} is killed: no (by anna, " in done.stderr
+
+
+def test_a_deployment_that_nobody_knows_is_not_killed(name: str, tmp_path: Path) -> None:
+    done = Desk(name, tmp_path / "none").bot4("kill", "--reason", "x")
+    assert done.exit_code == 3
+    assert not (tmp_path / "none").exists()

@@ -234,22 +234,3 @@ def test_what_cannot_be_closed_is_kept_and_said(name: str, tmp_path: Path) -> No
     assert "was killed and has not ended, still held: " in refused.stderr
     assert kill(run, code=1)["held"] == done["held"]
     reap(name)
-
-
-def test_a_deployment_that_does_not_run_is_latched(name: str, tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    flags = ["--name", name, "--set", f"state_dir={folder}"]
-    assert bot4("init", *flags, cwd=tmp_path).stdout == f"initialised {name}: {folder}\n"
-    assert bot4("init", *flags, cwd=tmp_path).stdout == f"{name} was initialised before: {folder}\n"
-    done = bot4("kill", "--reason", "no", *flags, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (
-        0,
-        (
-            f"killed {name}, which was not running: no\n"
-            "latched: no run begins until bot4 resume --reason TEXT\n"
-        ),
-    )
-    assert bot4("run", "--duration", "1", *flags, cwd=tmp_path).returncode == 4
-    done = bot4("init", *flags, cwd=tmp_path)
-    assert done.returncode == 1
-    assert f"bot4: {name} is killed: no (by " in done.stderr

@@ -134,6 +134,12 @@ def test_it_survives_restarts_and_refuses_runs_until_it_is_reset(file: LatchFile
     assert Latched(file.folder, lambda text: None).check().mode is Mode.NORMAL
 
 
+def test_a_latch_that_was_missing_is_made_by_a_reset(file: LatchFile) -> None:
+    file.path.unlink()
+    assert file.lower_to(Mode.NORMAL, "boris", "looked at it").is_killed
+    assert file.read().mode is Mode.NORMAL
+
+
 @pytest.mark.parametrize("trip", ["drawdown", "loss"])
 def test_a_breach_is_reset_only_if_it_is_rebased(file: LatchFile, trip: str) -> None:
     kill(file, "15 %", trip)

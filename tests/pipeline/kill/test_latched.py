@@ -83,6 +83,18 @@ def test_a_kill_by_a_limit_latches_a_breach(segment: Segment, hand: Hand) -> Non
     assert (hand.file.read().reason, hand.file.read().trip) == ("drawdown", "drawdown")
 
 
+def test_a_limit_stays_the_trip_when_the_kill_is_followed(
+    segment: Segment, hand: Hand, config: dict[str, Any]
+) -> None:
+    closing = Closing(segment, config, hand.said.append)
+    with hand.latched.of(segment):
+        hand.latched.kill("drawdown", "drawdown")
+        assert closing.look(is_ending=False)
+        hand.latched.kill()
+    assert hand.file.read().trip == "drawdown"
+    assert hand.trail() == [("normal", "emergency", "drawdown", "supervisor")]
+
+
 def test_it_keeps_on_disk_what_another_has_killed(segment: Segment, hand: Hand) -> None:
     with hand.latched.of(segment):
         kill(segment, "enough", "anna")  # and is killed before it could set the latch
