@@ -94,7 +94,7 @@ class Latched:
         self._keep_killed(before, trip)
 
     def halt(self, reason: str, trip: str) -> None:
-        """Halt the run, and kill the deployment."""
+        """Have nothing sent any more: what is wrong may be wrong with closing positions too."""
         assert self._segment is not None
         before = words.mode(self._segment)
         words.halt(self._segment, reason, ACTOR)

@@ -79,6 +79,7 @@ class Supervisor:
         self._report = report
         self._settings = config["supervisor"]
         self._state_dir = Path(config["state_dir"])
+        self._latched = Latched(self._state_dir, report)
         policy = RestartPolicy(
             self._settings["restart_budget"],
             self._settings["restart_window_s"],
@@ -117,18 +118,17 @@ class Supervisor:
         for stage in self.stages.values():
             stage.check()
         pin(self.config["affinity"]["supervisor"])
-        latched = self._latched = Latched(self._state_dir, self._report)
-        latched.begin()
+        self._latched.begin()
         lock = NameLock(self._state_dir)
         try:
-            latched.check()
+            self._latched.check()
             layout = topology.layout(self.config, self.config["affinity"])
             segment, resumed = open_segment(
                 self.config["name"], layout, encoded(self.config), self._report
             )
             with (
                 segment,
-                latched.of(segment),
+                self._latched.of(segment),
                 self._listening() as wake,
                 self._watching(segment, resumed),
             ):
@@ -278,11 +278,11 @@ class Supervisor:
                 )
                 where = step.save(self._state_dir, segment.run_id)
                 self._report(f"{what}: {step.record}; saved in {where}")
-                self._halt(what, "system")
+                self._latched.halt(what, "system")
                 return
         delay = self._restarts[name].died(time.monotonic(), had_worked=had_worked)
         if delay is None:
-            self._halt(
+            self._latched.halt(
                 f"{name} died {self._restarts[name].recent} times within "
                 f"{self._settings['restart_window_s']:g} s ({how} the last time), more than the "
                 f"budget of {self._settings['restart_budget']} (supervisor.restart_budget)",
@@ -320,10 +320,6 @@ class Supervisor:
             )
             self._verified = True
 
-    def _halt(self, reason: str, trip: str) -> None:
-        """Have nothing sent any more: what is wrong may be wrong with closing positions too."""
-        self._latched.halt(reason, trip)
-
     def _check_account(self, segment: Segment) -> None:
         """Kill the run if risk has found a limit breached that does so."""
         if committed(segment, "risk", "account")["drawdown"][0] and not is_killed(segment):
@@ -349,7 +345,7 @@ class Supervisor:
                 self.config,
                 self.stages,
                 self._report,
-                lambda reason: self._halt(reason, "breakers"),
+                lambda reason: self._latched.halt(reason, "breakers"),
                 now_ns=time.monotonic_ns(),
                 publish=subscribers.publish,
                 raise_mode=self._latched.raise_mode,
