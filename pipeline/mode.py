@@ -15,27 +15,11 @@ itself only raises it; an operator lowers it, with a reason. The slow, obvious f
 
 from __future__ import annotations
 
-import enum
 from typing import Final
 
 import numpy as np
 
-from pipeline.vocabulary import Denial
-
-
-class Mode(enum.IntEnum):
-    """From all to almost nothing."""
-
-    NORMAL = 0
-    PAUSED = 1
-    REDUCED = 2
-    EMERGENCY = 3
-
-    @property
-    def label(self) -> str:
-        """Its name in lower case."""
-        return self.name.lower()
-
+from pipeline.vocabulary import Denial, Mode
 
 LABELS: Final = tuple(mode.label for mode in Mode)
 

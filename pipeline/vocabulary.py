@@ -45,6 +45,20 @@ class OutcomeKind(enum.IntEnum):
     EXPIRED = 6
 
 
+class Mode(enum.IntEnum):
+    """How much may still be done. What is automatic only goes up; down needs an operator."""
+
+    NORMAL = 0
+    PAUSED = 1
+    REDUCED = 2
+    EMERGENCY = 3
+
+    @property
+    def label(self) -> str:
+        """Its name in lower case."""
+        return self.name.lower()
+
+
 class Denial(enum.IntEnum):
     """Why an intent is refused, in the order in which the checks are made."""
 

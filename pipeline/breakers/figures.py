@@ -10,7 +10,8 @@ from typing import Any
 
 from pipeline.breakers.explain import readable
 from pipeline.breakers.health import Distance, distances
-from pipeline.mode import Mode, mode_of
+from pipeline.mode import mode_of
+from pipeline.vocabulary import Mode
 from shm import Breaker, BreakerSettings, Cause, Counts, GlobalState, Segment, State
 
 _BLOCKING = (State.UNINIT, State.INVALID, State.OPEN, State.FORCED_OPEN)

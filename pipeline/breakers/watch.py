@@ -11,8 +11,9 @@ from pipeline.breakers.explain import sentence, state_of
 from pipeline.breakers.health import OVERSLEPT_NS, Health, Vitals, components_of
 from pipeline.breakers.settings import LOOK_S, begin
 from pipeline.breakers.subscribers import Continuity, Event, generation_of
-from pipeline.mode import Mode, mode_of
+from pipeline.mode import mode_of
 from pipeline.stage import Stage
+from pipeline.vocabulary import Mode
 from shm import Breaker, Breakers, EventKind, GlobalState, Segment, State
 from shm.breaker_types import GENERATIONS, SILENT_NS
 

@@ -16,7 +16,7 @@ from pipeline.config import load
 from pipeline.kill.latch import LatchFile
 from pipeline.kill.positions import listed
 from pipeline.kill.sequence import Kill, Killed
-from pipeline.mode import Mode
+from pipeline.vocabulary import Mode
 from shm import list_segments
 
 

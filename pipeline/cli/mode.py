@@ -15,7 +15,8 @@ from pipeline.config import load
 from pipeline.kill.by_hand import Operator, attached
 from pipeline.kill.latch import LatchError, LatchFile
 from pipeline.kill.words import mode as mode_of_run
-from pipeline.mode import LABELS, Mode
+from pipeline.mode import LABELS
+from pipeline.vocabulary import Mode
 
 
 @click.command("mode")

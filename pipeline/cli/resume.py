@@ -14,7 +14,7 @@ from pipeline.cli.responsible import responsible
 from pipeline.config import load
 from pipeline.kill.by_hand import Operator, attached
 from pipeline.kill.latch import LatchError
-from pipeline.mode import Mode
+from pipeline.vocabulary import Mode
 from shm import GlobalState
 
 

@@ -15,8 +15,8 @@ from pipeline.cli.running import running_segment
 from pipeline.cli.view import StateTable, as_json, console
 from pipeline.kill.latch import LatchFile
 from pipeline.kill.words import kill_reason, mode
-from pipeline.mode import Mode
 from pipeline.supervisor import snapshot
+from pipeline.vocabulary import Mode
 
 _LOOK_S = 0.5
 

@@ -13,7 +13,7 @@ from pipeline.breakers.by_hand import Act, Record, in_time
 from pipeline.kill.latch import LatchError, LatchFile
 from pipeline.kill.positions import held, listed
 from pipeline.kill.words import is_killed, lower_mode, mode, raise_mode
-from pipeline.mode import Mode
+from pipeline.vocabulary import Mode
 from shm import Segment, SegmentNotFoundError, list_segments
 
 _DISK_S = 2.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.kill.positions import held, listed
 from pipeline.kill.words import halt, kill_reason, mode
-from pipeline.mode import Mode
+from pipeline.vocabulary import Mode
 from shm import Segment
 
 _CLOCK = time.monotonic_ns

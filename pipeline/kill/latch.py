@@ -24,7 +24,8 @@ from typing import Any, Final, Self
 
 from pipeline.breakers.audit import FILE as TRAIL
 from pipeline.breakers.audit import utc
-from pipeline.mode import LABELS, Mode
+from pipeline.mode import LABELS
+from pipeline.vocabulary import Mode
 
 FILE: Final = "latch.json"
 USED: Final = ("run.lock", TRAIL)

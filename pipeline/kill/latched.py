@@ -12,7 +12,7 @@ from pipeline.breakers.audit import FILE, AuditTrail
 from pipeline.breakers.by_hand import Act, Record
 from pipeline.kill import words
 from pipeline.kill.latch import KilledError, Latch, LatchFile
-from pipeline.mode import Mode
+from pipeline.vocabulary import Mode
 from shm import Segment
 
 ACTOR = "supervisor"

@@ -24,8 +24,8 @@ from pipeline.kill.by_hand import attached
 from pipeline.kill.latch import Latch, LatchFile
 from pipeline.kill.positions import held, listed
 from pipeline.kill.words import HaltReason, halt, halt_reason, kill, kill_reason
-from pipeline.mode import Mode
 from pipeline.supervisor.start import AlreadyRunningError, NameLock
+from pipeline.vocabulary import Mode
 from shm import Segment, SegmentNotFoundError, ShmError
 
 _BEAT_S: Final = 1.0  # of the executor, which beats each 100 ms at the latest

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.mode import Mode, mode_of
+from pipeline.mode import mode_of
 from pipeline.topology import HALT
+from pipeline.vocabulary import Mode
 from shm import RoleTakenError, Segment
 
 _PATIENCE_S = 1.0

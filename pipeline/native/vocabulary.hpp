@@ -7,6 +7,9 @@
 
 namespace bot4 {
 
+/// How much may still be done. What is automatic only goes up; down needs an operator.
+enum class Mode : std::uint64_t { kNormal = 0, kPaused = 1, kReduced = 2, kEmergency = 3 };
+
 enum class Denial : std::uint16_t {
   kNone = 0,
   kBadField = 101,

@@ -28,9 +28,9 @@ from pipeline.cli import main
 from pipeline.cli.breaker_view import BreakerTable
 from pipeline.cli.run import configure
 from pipeline.cli.view import StateTable, as_json, as_line
-from pipeline.mode import Mode
 from pipeline.supervisor import Snapshot, snapshot
 from pipeline.supervisor.start import encoded
+from pipeline.vocabulary import Mode
 from shm import Breaker, Breakers, Cause, EventKind, GlobalState, Segment, State
 from shm.breaker_types import PARTICIPANTS
 from shm.locks import Claim, role_byte

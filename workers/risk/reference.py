@@ -52,7 +52,7 @@ class Risk:
     under way count towards the position that the next one would make; and of money, for a buy what
     it costs at its limit with the fee. The reservation shrinks with what is left of the order.
 
-    When all positions are to be closed (`pipeline.mode`), a tick closes that of its instrument: whole, at
+    When all positions are to be closed (`pipeline.mode`), a tick closes its instrument's: whole, at
     the collar, reduce only, with intent id 0, as it is nobody's intent. It waits while something is
     under way on that side, the quote is not valid, the halt word is set or the venue forced open;
     what came to nothing is tried again at the next tick. Money is reserved for a buy, but need not

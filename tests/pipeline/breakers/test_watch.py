@@ -16,7 +16,7 @@ from pipeline import topology
 from pipeline.breakers.settings import apply, settings_of
 from pipeline.breakers.subscribers import Event
 from pipeline.breakers.watch import BreakerWatch
-from pipeline.mode import Mode
+from pipeline.vocabulary import Mode
 from shm import Breaker, Breakers, EventKind, GlobalState, Segment, State
 from shm.host import process_start
 from tests.pipeline.breakers.cast import MS, SECOND, Cast

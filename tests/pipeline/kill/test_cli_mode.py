@@ -15,8 +15,8 @@ from pipeline.breakers.settings import begin
 from pipeline.cli import main
 from pipeline.kill.latch import LatchFile
 from pipeline.kill.words import kill, mode
-from pipeline.mode import Mode
 from pipeline.supervisor.start import encoded
+from pipeline.vocabulary import Mode
 from shm import Segment
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.kill.latch import LatchFile
-from pipeline.mode import Mode
+from pipeline.vocabulary import Mode
 from shm import list_segments, reap
 from tests.pipeline.supervisor.started import BOT4, Started, bot4, environment, until
 

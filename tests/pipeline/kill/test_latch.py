@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.kill.latch import FILE, KilledError, LatchError, LatchFile
 from pipeline.kill.latched import Latched
-from pipeline.mode import Mode
+from pipeline.vocabulary import Mode
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 from pipeline.kill.latch import LatchFile
-from pipeline.mode import Mode
+from pipeline.vocabulary import Mode
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 file = LatchFile(Path(sys.argv[1]))
 try:

@@ -14,7 +14,7 @@ from pipeline.kill.closing import Closing
 from pipeline.kill.latch import KilledError, LatchFile
 from pipeline.kill.latched import Latched
 from pipeline.kill.words import halt_reason, is_killed, kill, kill_reason, mode
-from pipeline.mode import Mode
+from pipeline.vocabulary import Mode
 from shm import Segment
 
 

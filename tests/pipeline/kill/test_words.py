@@ -18,8 +18,8 @@ from pipeline.kill.words import (
     mode,
     raise_mode,
 )
-from pipeline.mode import Mode
 from pipeline.topology import HALT
+from pipeline.vocabulary import Mode
 from shm import Segment
 
 

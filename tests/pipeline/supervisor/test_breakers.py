@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from pipeline.mode import Mode
+from pipeline.vocabulary import Mode
 from shm import GlobalState, State
 from tests.pipeline.supervisor.started import Started, bot4, until
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.records import MARKET, ORDER, Array
-from pipeline.mode import Mode
-from pipeline.vocabulary import Denial, ExecutionKind, MarketKind, Side
+from pipeline.vocabulary import Denial, ExecutionKind, MarketKind, Mode, Side
 from shm.breaker_types import GlobalState
 from tests.workers.risk.desk import ALL_IS_WELL, ENGINES, NOW, Driver, bits, config, record_of
 from workers.executor import reference

@@ -12,8 +12,7 @@ from pipeline import replay
 from pipeline.instruments import E8
 from pipeline.records import EXECUTION, INTENT, QUOTE, Array
 from pipeline.topology import components
-from pipeline.mode import Mode
-from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, Side
+from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, Mode, Side
 from shm.breaker_types import GlobalState
 from workers.risk import reference
 from workers.risk.stage import Risk

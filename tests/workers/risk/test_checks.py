@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.mode import Mode
-from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, OutcomeKind, Side
+from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, Mode, OutcomeKind, Side
 from shm.breaker_types import GlobalState
 from tests.workers.risk.desk import NOW, STALE_MS, TTL, Desk, bits, codes, e8, quote
 
