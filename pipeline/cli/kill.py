@@ -37,7 +37,7 @@ def command(
 
     Every stage sees the word at its next step. The latch is set on the disk, so that no run begins
     until `bot4 resume --reason`; the first reason is kept. If the run does not do its part, it is
-    ended, and the executor started alone. Exit code 0 if nothing is held any more, else 1; do it
+    ended, and the executor started alone. Exit code 1 if what was to be closed is still held; do it
     again then.
     """
 

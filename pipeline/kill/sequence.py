@@ -43,6 +43,7 @@ class Killed:
         was_killed: Whether that was before.
         latch: What is latched; None if it could not be written in time.
         held: Positions that are still held, by ``SYMBOL@venue``.
+        flatten: Whether they were to be closed.
         alone: Whether the executor was started alone.
     """
 
@@ -51,12 +52,13 @@ class Killed:
     was_killed: bool = False
     latch: Latch | None = None
     held: dict[str, str] = field(default_factory=dict)
+    flatten: bool = True
     alone: bool = False
 
     @property
     def is_done(self) -> bool:
         """Whether everything was done that was to be done."""
-        return self.latch is not None and not self.held
+        return self.latch is not None and not (self.flatten and self.held)
 
 
 class Kill:
@@ -93,7 +95,8 @@ class Kill:
         self._done.run_id = segment.run_id
         self._done.was_killed = not kill(segment, self._reason, self._actor)
         self._done.first = kill_reason(segment)
-        if not _config(segment)["kill"]["flatten"]:
+        self._done.flatten = _config(segment)["kill"]["flatten"]
+        if not self._done.flatten:
             halt(segment, self._reason, self._actor)
 
     def _latch(self) -> None:
@@ -169,14 +172,16 @@ class Kill:
                 return  # it has ended in order meanwhile
             with adopted:
                 self._done.held = held(adopted, config)
-                if not config["kill"]["flatten"]:
-                    self._done.held = {}
-                elif adopted.words("run").load("halted"):
+                if not self._done.flatten:
+                    return
+                if adopted.words("run").load("halted"):
                     if self._done.held:
                         self._report("the run was halted before: nothing is sent any more")
-                elif self._done.held:
+                else:
+                    # Also if nothing seems to be held: a step that was not committed may yet fill.
                     self._done.alone = True
-                    self._report(f"the executor alone closes {listed(self._done.held)}")
+                    what = listed(self._done.held) or "what it may still hold"
+                    self._report(f"the executor alone closes {what}")
                     self._done.held = Alone(adopted, config, self._report).close_all()
                     if self._done.held:
                         adopted.disown()

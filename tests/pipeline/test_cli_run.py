@@ -339,10 +339,10 @@ def test_after_a_kill_no_order_is_sent_and_the_run_ends_as_halted(
         run.process.send_signal(signal.SIGSTOP)
         done = bot4("kill", "--reason", reason, *run.flags, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert done.stdout == (
-            f"killed {name}, run {run.segment.run_id}: {reason}\n"
-            "latched: no run begins until bot4 resume --reason TEXT\n"
-        )
+        killed, *held, latched = done.stdout.splitlines()
+        assert killed == f"killed {name}, run {run.segment.run_id}: {reason}"
+        assert all(line.startswith("still held: ") for line in held)
+        assert latched == "latched: no run begins until bot4 resume --reason TEXT"
         halted_ns = time.monotonic_ns()
 
         def denied() -> int:
