@@ -231,12 +231,12 @@ def _published(segment: Segment, ring: str) -> int:
 
 
 def _answers(segment: Segment) -> Answers:
-    state = _cells(segment, "ml", "instruments")
+    state = committed(segment, "ml", "instruments")
     return Answers(*(int(state[name].sum()) for name in ("asked", "missing", "stale")))
 
 
 def _books(segment: Segment, symbols: list[str]) -> dict[str, Books]:
-    cells = _cells(segment, "ml", "books").reshape(len(symbols), len(BOOKS))
+    cells = committed(segment, "ml", "books").reshape(len(symbols), len(BOOKS))
     return {
         symbol: {
             name: Book(int(cell["trades"]), float(cell["result_bp"]), float(cell["open_bp"]))
