@@ -29,6 +29,7 @@ INTENT: Final = _record("Intent")
 ORDER: Final = _record("Order")
 EXECUTION: Final = _record("Execution")
 OUTCOME: Final = _record("Outcome")
+CONTROL: Final = _record("Control")
 CURSORS: Final = _record("Cursors")
 
 TICK: Final[int] = _native.TICK

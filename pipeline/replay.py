@@ -26,7 +26,9 @@ class Driver:
         """Drive `kernel` (default: the stage's own)."""
         self.inputs = stage.inputs
         self.outputs = outputs_of(stage.name)
-        self._types = [edge(ring).dtype for ring in self.inputs]
+        self._types = [
+            stage.types[ring] if ring in stage.types else edge(ring).dtype for ring in self.inputs
+        ]
         self._cells = stage.cells()
         self._replay = _native.Replay(
             stage.kernel() if kernel is None else kernel,
@@ -48,8 +50,32 @@ class Driver:
             RecordError: a context names an input that was not given, or an array has another dtype
                 than its records.
         """
-        first = first or {}
-        self._replay.run(
+        self._replay.run(*self._given(contexts, inputs, first or {}))
+        return self._emitted()
+
+    def time(
+        self,
+        contexts: Array,
+        inputs: Mapping[str, Array],
+        first: Mapping[str, int] | None = None,
+        *,
+        batch: int = 1,
+    ) -> tuple[Array, dict[str, Array]]:
+        """Do what `run` does in batches of steps, as a pipeline does.
+
+        Returns:
+            How long each batch took with its commit, in ns (int64), and what was emitted.
+
+        Raises:
+            RecordError: as `run`.
+        """
+        took = self._replay.time(*self._given(contexts, inputs, first or {}), batch)
+        return np.array(took, np.int64), self._emitted()
+
+    def _given(
+        self, contexts: Array, inputs: Mapping[str, Array], first: Mapping[str, int]
+    ) -> tuple[Array, list[Array], list[int]]:
+        return (
             _of_dtype("contexts", contexts, CONTEXT),
             [
                 _of_dtype(ring, inputs.get(ring, np.zeros(0, dtype)), dtype)
@@ -57,6 +83,8 @@ class Driver:
             ],
             [first.get(ring, 0) for ring in self.inputs],
         )
+
+    def _emitted(self) -> dict[str, Array]:
         return {
             each.ring: np.frombuffer(self._replay.take(index), each.dtype)
             for index, each in enumerate(self.outputs)

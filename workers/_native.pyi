@@ -17,12 +17,9 @@ def moving_average(
 ) -> object: ...
 def risk(
     *,
-    equity_e8: int,
-    position_bp: int,
-    stale_ns: int,
-    stop_distance_bp: int,
-    drawdown_bp: int,
-    open_orders: int,
+    settings: object,
+    instrument_limits: Iterable[object],
+    strategy_limits: Iterable[object],
     venue_masks: Iterable[int],
     strategy_mask: int,
     instruments: Iterable[Instrument],

@@ -36,6 +36,20 @@ SETTINGS: dict[str, Any] = {
         "stop_distance_bp": 10_000,
         "drawdown_bp": 10_000,
         "open_orders": 1000,
+        "symbol_orders": 15,
+        "state_stale_ms": 600_000,
+        "order_notional": "0",
+        **dict.fromkeys(("gross", "directional", "venue", "asset_class"), "0"),
+        **dict.fromkeys(("daily_loss", "weekly_loss", "monthly_loss"), "0"),
+        **dict.fromkeys(
+            (
+                *("leverage_bp", "margin_bp", "positions", "per_symbol", "correlated"),
+                *("slippage_bp", "spread_factor", "jump_bp", "dup_count", "repeated"),
+                *("strategy_rate", "symbol_rate", "venue_rate", "global_rate"),
+                *("risk_bp", "losses", "stop_cooldown_s"),
+            ),
+            0,
+        ),
     },
 }
 """A bar at each trade, an intent at each turn of a price, and limits that none of them meets."""

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 from pipeline.breakers.audit import FILE
 from pipeline.breakers.settings import apply
+from pipeline.chaos.victim import TRADES_ALL_THE_TIME
 from shm import Breakers, Segment
 
 SETTINGS: Final[Mapping[str, str]] = {
@@ -30,6 +31,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "ml.kelly_bp": "0",
     "ml.target_atr_bp": "1000000",
     "equity": "100000000",
+    **TRADES_ALL_THE_TIME,
     "pipeline.market_capacity": "65536",
     "pipeline.capacity": "16384",
     "supervisor.restart_budget": "1000",

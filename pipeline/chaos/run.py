@@ -17,7 +17,7 @@ from pipeline import topology
 from pipeline.chaos.plan import OUTSIDE, Kill
 from pipeline.chaos.recorder import Recorder
 from pipeline.chaos.verify import Verdict, verify
-from pipeline.chaos.victim import ChaosError, Victim
+from pipeline.chaos.victim import TRADES_ALL_THE_TIME, ChaosError, Victim
 from pipeline.stage import load_object
 from shm import Segment
 
@@ -34,6 +34,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "ml.kelly_bp": "0",
     "ml.target_atr_bp": "1000000",
     "equity": "100000000",
+    **TRADES_ALL_THE_TIME,
     # What is killed on purpose is no crash loop, and no illness.
     "supervisor.restart_budget": "1000",
     "breakers.restarts": "1000",

@@ -7,10 +7,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from typing import Final
 
 from shm import Segment, SegmentNotFoundError, list_segments
 
 _START_S = 20.0
+
+
+TRADES_ALL_THE_TIME: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("risk.daily_loss", "risk.weekly_loss", "risk.monthly_loss"), "0"),
+    **dict.fromkeys(
+        (
+            *("risk.strategy_rate", "risk.symbol_rate", "risk.venue_rate", "risk.global_rate"),
+            *("risk.dup_count", "risk.repeated", "risk.losses", "risk.stop_cooldown_s"),
+            *("risk.spread_factor", "risk.slippage_bp", "risk.per_symbol"),
+        ),
+        "0",
+    ),
+}
+"""Switches off what keeps a strategy from trading more often than is good for it."""
 
 
 class ChaosError(Exception):

@@ -23,6 +23,7 @@ from pydantic import (
 
 from pipeline.config.breakers import Breakers
 from pipeline.config.lines import KeyPath
+from pipeline.config.risk import Risk
 from pipeline.config.table import Problem, Table, refuse
 from pipeline.config.values import (
     WHOLE_BP,
@@ -300,20 +301,6 @@ class MachineLearning(Table):
         return leave
 
 
-class Risk(Table):
-    """The limits; bp of equity unless said otherwise."""
-
-    position_bp: PositiveBasisPoints = Field(default=200, description="largest position, bp")
-    stale_ms: int = Field(default=3000, gt=0, le=600_000, description="oldest usable quote, ms")
-    stop_distance_bp: PositiveBasisPoints = Field(
-        default=400, description="largest distance of a stop, bp of the price"
-    )
-    drawdown_bp: PositiveBasisPoints = Field(
-        default=1500, description="loss since the high-water mark that halts, bp"
-    )
-    open_orders: int = Field(default=100, gt=0, le=10_000, description="most orders open at once")
-
-
 class Executor(Table):
     """The paper venue."""
 
@@ -476,6 +463,16 @@ class Config(Table):
         if self.ml.order_notional < least:
             remedy = f"be at least {least}, the largest min_notional of the instruments"
             problems.append(Problem(("ml", "order_notional"), str(self.ml.order_notional), remedy))
+        symbols = sorted({entry.symbol for entry in self.instruments})
+        named: list[tuple[KeyPath, str]]
+        named = [(("risk", "instruments"), symbol) for symbol in self.risk.instruments]
+        for number, strategy in self.risk.strategies.items():
+            at_fault: KeyPath = ("risk", "strategies", number, "instruments")
+            named += [(at_fault, symbol) for symbol in strategy.instruments]
+        for path, symbol in named:
+            if symbol not in symbols:
+                remedy = f"be a symbol of [[instruments]]: {', '.join(symbols)}"
+                problems.append(Problem(path, symbol, remedy))
         # Two for each venue, and ta, ml, risk and storage: pipeline.topology.components.
         components = 2 * len({entry.venue for entry in self.instruments}) + 4
         if self.breakers.min_components > components:

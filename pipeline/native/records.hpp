@@ -171,6 +171,18 @@ struct Outcome {
 };
 static_assert(sizeof(Outcome) == 128);
 
+enum class ControlKind : std::uint8_t { kFlow = 1, kResume = 2, kReset = 3, kReconciled = 4 };
+
+/// What an operator tells risk. It carries the values themselves, so that replay is exact.
+struct Control {
+  Header header;
+  std::int64_t amount;  // money of a flow; otherwise as pipeline.vocabulary.ControlKind says
+  ControlKind kind;
+  std::uint8_t spare[7];
+  std::uint64_t spare_words[8];
+};
+static_assert(sizeof(Control) == 128);
+
 /// An instrument as the kernels need it.
 struct Instrument {
   std::int64_t tick_e8, lot_e8;   // of price and quantity, in 1e-8

@@ -19,13 +19,28 @@ class Replay final : private Emit {
 
   /// One step, committed at once.
   void step(const Context& context, const void* input) {
+    run(context, input);
+    commit(context.step);
+  }
+
+  /// One step of a batch, which `commit` ends.
+  void run(const Context& context, const void* input) {
     begin_step(context);
     kernel_.step(context, input, state_, *this);
-    committed_ = context.step;
+  }
+
+  void commit(std::uint64_t step) {
+    committed_ = step;
     for (shm::Cells& group : state_.groups()) {
       group.stamp(committed_);
       group.begin_next();
     }
+  }
+
+  /// Makes room for so many records on each ring, so that keeping them allocates nothing.
+  void reserve(std::size_t records) {
+    for (std::size_t ring = 0; ring < emitted_.size(); ++ring)
+      emitted_[ring].reserve(emitted_[ring].size() + records * record_bytes_[ring]);
   }
 
   std::uint64_t committed() const { return committed_; }

@@ -27,8 +27,7 @@ from shm import Layout, Segment
 from workers._native import Publisher
 from workers.executor.reference import PaperExecutor
 from workers.ml.stage import Strategies
-from workers.risk.reference import Risk
-from workers.risk.settings import RiskSettings
+from workers.risk.stage import Risk
 from workers.ta.reference import TechnicalAnalysis
 
 HOUR_MS = 3_600_000
@@ -67,7 +66,21 @@ def config(**tables: Mapping[str, Any]) -> dict[str, Any]:
             "target_atr_bp": 1_000_000,  # no exit of the stage meets one of the venue's
             "kelly_bp": 0,
         },
-        "risk": {"stale_ms": HOUR_MS, "stop_distance_bp": 5000},
+        "risk": {
+            "stale_ms": HOUR_MS,
+            "state_stale_ms": HOUR_MS,
+            "stop_distance_bp": 5000,
+            # A test trades more in a moment than a strategy does in a day.
+            **dict.fromkeys(("daily_loss", "weekly_loss", "monthly_loss"), "0"),
+            **dict.fromkeys(
+                (
+                    *("strategy_rate", "symbol_rate", "venue_rate", "global_rate", "dup_count"),
+                    *("repeated", "losses", "stop_cooldown_s", "spread_factor", "slippage_bp"),
+                    *("per_symbol", "risk_bp", "jump_bp"),
+                ),
+                0,
+            ),
+        },
     }
     # Past the model: it would refuse an hour between ticks, and rings of a few records.
     resolved = Config().resolved()
@@ -89,8 +102,8 @@ def reference(stage: Stage) -> object:
         assert isinstance(stage, Strategies)
         return stage.reference()
     if stage.name == "risk":
-        settings = RiskSettings.of(stage.config)
-        return Risk(settings, BreakerMasks.of(stage.config), stage.instruments)
+        assert isinstance(stage, Risk)
+        return stage.reference()
     slippage_bp = stage.config["executor"]["slippage_bp"]
     return PaperExecutor(slippage_bp, BreakerMasks.of(stage.config), stage.instruments)
 

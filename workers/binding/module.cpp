@@ -65,6 +65,27 @@ nb::object machine_learning(nb::handle settings, const Model* model, nb::handle 
       ml_settings_of(settings), std::move(own), instruments_of(instruments)));
 }
 
+RiskLimits risk_limits(nb::handle settings, nb::handle instruments, nb::handle strategies) {
+  RiskLimits limits;
+#define BOT4_TAKE(name) to.name = nb::cast<std::int64_t>(from.attr(#name));
+  {
+    RiskSettings& to = limits.settings;
+    const nb::handle from = settings;
+    BOT4_RISK_SETTINGS(BOT4_TAKE)
+  }
+  for (const nb::handle from : instruments) {
+    InstrumentLimits& to = limits.instruments.emplace_back();
+    BOT4_INSTRUMENT_LIMITS(BOT4_TAKE)
+  }
+  for (const nb::handle from : strategies) {
+    StrategyLimits& to = limits.strategies.emplace_back();
+    BOT4_STRATEGY_LIMITS(BOT4_TAKE)
+    to.trades = nb::cast<std::vector<std::uint8_t>>(from.attr("trades"));
+  }
+#undef BOT4_TAKE
+  return limits;
+}
+
 void bind_kernels(nb::module_& module) {
   module.def("blend", &machine_learning<Blend>, nb::arg("settings"), nb::arg("model").none(),
              nb::arg("instruments"));
@@ -72,20 +93,18 @@ void bind_kernels(nb::module_& module) {
              nb::arg("model").none(), nb::arg("instruments"));
   module.def(
       "risk",
-      [](std::int64_t equity_e8, std::int64_t position_bp, std::int64_t stale_ns,
-         std::int64_t stop_distance_bp, std::int64_t drawdown_bp, std::uint64_t open_orders,
+      [](nb::handle settings, nb::handle instrument_limits, nb::handle strategy_limits,
          std::vector<std::uint64_t> venue_masks, std::uint64_t strategy_mask,
          nb::handle instruments) {
         std::vector<Instrument> traded = instruments_of(instruments);
         Admission admission(std::move(venue_masks), strategy_mask, traded.size());
         return capsule(std::make_unique<Risk>(
-            RiskSettings{equity_e8, position_bp, stale_ns, stop_distance_bp, drawdown_bp,
-                         open_orders},
-            std::move(admission), std::move(traded)));
+            risk_limits(settings, instrument_limits, strategy_limits), std::move(admission),
+            std::move(traded)));
       },
-      nb::kw_only(), nb::arg("equity_e8"), nb::arg("position_bp"), nb::arg("stale_ns"),
-      nb::arg("stop_distance_bp"), nb::arg("drawdown_bp"), nb::arg("open_orders"),
-      nb::arg("venue_masks"), nb::arg("strategy_mask"), nb::arg("instruments"));
+      nb::kw_only(), nb::arg("settings"), nb::arg("instrument_limits"),
+      nb::arg("strategy_limits"), nb::arg("venue_masks"), nb::arg("strategy_mask"),
+      nb::arg("instruments"));
   module.def(
       "paper_executor",
       [](std::int64_t slippage_bp, std::vector<std::uint64_t> venue_masks,
@@ -110,6 +129,13 @@ void bind_kernels(nb::module_& module) {
     layouts["RiskAccount"] = described<RiskAccount>();
     layouts["RiskInstrument"] = described<RiskInstrument>();
     layouts["RiskOrder"] = described<RiskOrder>();
+    layouts["RiskPart"] = described<RiskPart>();
+    layouts["RiskStrategy"] = described<RiskStrategy>();
+    layouts["RiskSignal"] = described<RiskSignal>();
+    layouts["RiskRecent"] = described<RiskRecent>();
+    layouts["RiskSpreads"] = described<RiskSpreads>();
+    layouts["RiskDecision"] = described<RiskDecision>();
+    layouts["RiskCodes"] = described<RiskCodes>();
     layouts["ExecutorInstrument"] = described<ExecutorInstrument>();
     layouts["ExecutorStage"] = described<ExecutorStage>();
     return layouts;

@@ -3,7 +3,7 @@
 Cash is rounded once, when a fill is booked; what a position cost is kept as a total, so nothing is
 ever lost to an average, and at all times, exactly,
 
-    cash + cost of all positions == opening equity + realised - fees.
+    cash + cost of all positions == opening equity + flows + realised - fees.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import numpy as np
 
 from pipeline.instruments import Instrument
 from pipeline.money import BASIS_POINTS, amount_e8, checked
-from workers.risk.settings import RiskSettings
 
 
 def book_fill(
@@ -42,10 +41,8 @@ def book_fill(
     held["position"] = checked("position", position + lots)
 
 
-def revalue(
-    account: np.void, held: np.void, instrument: Instrument, settings: RiskSettings
-) -> None:
-    """Value a position at the side of the quote where it could be closed, and judge the drawdown.
+def revalue(account: np.void, held: np.void, instrument: Instrument) -> None:
+    """Value a position at the side of the quote where it could be closed.
 
     Raises:
         OverflowError: a value does not fit int64.
@@ -55,10 +52,11 @@ def revalue(
     value = checked("value_e8", amount_e8(mark, position, instrument))
     held["mark"] = mark
     held["value_e8"] = value
-    total = checked("value_e8", int(account["value_e8"]) - before + value)
-    equity = checked("equity_e8", int(account["cash_e8"]) + total)
-    account["value_e8"] = total
-    account["equity_e8"] = equity
-    high_water = int(account["high_water_e8"])
-    if (high_water - equity) * BASIS_POINTS >= high_water * settings.drawdown_bp:
-        account["drawdown"] = 1
+    account["value_e8"] = checked("value_e8", int(account["value_e8"]) - before + value)
+
+
+def is_jump(bid: int, ask: int, context: np.void, jump_bp: int) -> bool:
+    """Whether a quote is so far from the last one that another has to confirm it; 0 bp: never."""
+    before = bid + ask
+    moved = abs(int(context["bid"]) + int(context["ask"]) - before)
+    return jump_bp != 0 and moved * BASIS_POINTS > before * jump_bp

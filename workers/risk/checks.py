@@ -1,34 +1,11 @@
 """Whether an intent may become an order, in slow, obvious Python.
 
 Every check is evaluated each time, so that the answer names all that is wrong; the code is that of
-the first in the order of `pipeline.vocabulary.CHECKS`. A REDUCING order is one against the position
-that, with all that is under way on its side, does not go beyond it.
+the first in the order of `pipeline.vocabulary.CHECKS`. `pipeline.vocabulary.RULES` says in words
+what each refuses, README.md shows it as a table with what the words mean.
 
-| code | refused when | a reducing order |
-|---|---|---|
-| 101 BAD_FIELD | quantity <= 0, side not 1 or -1, limit or stop < 0, reduce_only not 0 or 1 | too |
-| 102 UNKNOWN_INSTRUMENT | it is not configured | too |
-| 201 KILLED | the halt word is set; or mode EMERGENCY, and it is not flagged reduce_only | too |
-| 202 MODE_PAUSED | mode PAUSED | never |
-| 203 MODE_REDUCE_ONLY | mode REDUCED or EMERGENCY | never |
-| 207 REDUCE_ONLY_INCREASES | flagged reduce_only, and not reducing | never |
-| 204 BREAKER_OPEN | a breaker does not let it go on | only if it is the venue's, forced open |
-| 109 INTENT_EXPIRED | now - created > ttl | too |
-| 301 MD_STALE | no quote yet, or now - last word from the link > stale_ms | too |
-| 302 MD_CROSSED | a side is missing, or bid >= ask | too |
-| 108 NOTIONAL_MIN | quantity at the reference < the venue's minimum | never |
-| 701 POSITION_SIZE | abs(W) at the reference > position_bp of equity | never |
-| 709 OPEN_ORDERS | open_orders are under way | only if no cell is free |
-| 711 BUYING_POWER | a buy: cash - reserved < cost at its limit + taker fee | too |
-| 801 STOP_REQUIRED | it has no stop | never |
-| 802 STOP_WRONG_SIDE | side * (reference - stop) <= 0 | never |
-| 803 STOP_TOO_FAR | side * (reference - stop) > stop_distance_bp of the reference | never |
-| 808 DRAWDOWN | the account has ever been drawdown_bp below its high-water mark | never |
-
-`pipeline.admission` says which breakers those are. Reference: ask for a buy, bid for a sell. W: the
-position if this order, and all that is under way on its side, fills. Under the halt word not even a
-flagged reducing order passes: it says that nothing may be sent any more, and the executor holds to
-it as well.
+`pipeline.admission` says which breakers an order is held to. Under the halt word not even a flagged
+reducing order passes: it says that nothing may be sent any more, and the executor holds to it too.
 """
 
 from __future__ import annotations
@@ -40,41 +17,68 @@ import numpy as np
 
 from pipeline.admission import BreakerMasks, admits
 from pipeline.instruments import Instrument
-from pipeline.mode import refusals
-from pipeline.money import BASIS_POINTS, INT64_MAX, ceil_div, fee_e8, notional_e8
-from pipeline.vocabulary import CHECKS, Denial, Side
-from workers.risk.settings import RiskSettings
-
-COLLAR_BP = 500
-"""How far from the reference price a market order may trade."""
+from pipeline.mode import mode_of, refusals
+from pipeline.money import BASIS_POINTS, INT64_MAX, SATURATED, ceil_div, fee_e8, notional_e8
+from pipeline.vocabulary import CHECKS, Denial, Mode, Side
+from workers.risk.settings import InstrumentLimits, RiskSettings, StrategyLimits
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an intent is judged by; the instrument and what is held of it are None if unknown."""
+    """What an intent is judged by.
+
+    Attributes:
+        instrument: With the next five, None if it is unknown.
+        strategy: With `pace` and `signal`, None if it is unknown.
+        is_id_used: By an intent of other content, or of one that is forgotten.
+        opposite: Best limit of our open orders on the other side; 0: there is none.
+        correlated: Instruments held the same way, beyond the limit of correlation.
+    """
 
     context: np.void
     settings: RiskSettings
     masks: BreakerMasks
     account: np.void
-    instrument: Instrument | None
-    held: np.void | None
-    has_free_cell: bool
+    instrument: Instrument | None = None
+    limits: InstrumentLimits | None = None
+    held: np.void | None = None
+    venue: np.void | None = None
+    asset_class: np.void | None = None
+    recent: np.void | None = None
+    strategy: StrategyLimits | None = None
+    pace: np.void | None = None
+    signal: np.void | None = None
+    is_id_used: bool = False
+    has_free_cell: bool = False
+    opposite: int = 0
+    correlated: int = 0
 
 
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the checks found, and what the order would be.
 
     Attributes:
-        failed: All failing checks.
+        failed: Each failing check, with the value and the limit that it compared.
         limit: Worst price of the order, in ticks.
         cost: Money that a buy needs at most, in 1e-8; 0 for a sell.
+        at_risk: From the reference to the stop, in 1e-8, if it enters.
     """
 
-    failed: frozenset[Denial]
-    limit: int = 0
-    cost: int = 0
+    def __init__(self) -> None:
+        self.failed: dict[Denial, tuple[int, int]] = {}
+        self.limit = 0
+        self.cost = 0
+        self.at_risk = 0
+        self.reducing = False
+
+    def check(self, code: Denial, failing: bool, value: int = 0, bound: int = 0) -> None:
+        """Note a check."""
+        if failing:
+            self.failed[code] = (value, bound)
+
+    def at_most(self, code: Denial, value: int, bound: int) -> None:
+        """Note that a value must not be above a bound."""
+        self.check(code, value > bound, value, bound)
 
     @property
     def code(self) -> Denial:
@@ -85,6 +89,11 @@ class Verdict:
     def mask(self) -> int:
         """A bit for each failing check."""
         return mask_of(self.failed)
+
+    @property
+    def compared(self) -> tuple[int, int]:
+        """The value and the limit of the first failing check."""
+        return self.failed.get(self.code, (0, 0))
 
 
 def mask_of(codes: Iterable[int]) -> int:
@@ -104,9 +113,9 @@ def is_crossed(context: np.void) -> bool:
     return bid <= 0 or ask <= 0 or bid >= ask
 
 
-def collar(reference: int, side: int) -> int:
+def collar(reference: int, side: int, collar_bp: int) -> int:
     """Return the worst price of a market order, rounded towards the reference."""
-    price = reference * (BASIS_POINTS + side * COLLAR_BP)
+    price = reference * (BASIS_POINTS + side * collar_bp)
     return min(price // BASIS_POINTS, INT64_MAX) if side > 0 else ceil_div(price, BASIS_POINTS)
 
 
@@ -116,6 +125,43 @@ def cost_e8(limit: int, quantity: int, instrument: Instrument) -> int:
     return cost + max(0, fee_e8(cost, instrument.taker_fee_e8))
 
 
+def conforms(tat_ns: int, now_ns: int, interval_ns: int, burst: int) -> bool:
+    """Whether the generic cell rate algorithm lets one more through (ITU-T I.371, annex A)."""
+    return interval_ns == 0 or now_ns >= tat_ns - interval_ns * (burst - 1)
+
+
+def worst_case(
+    position: int, buys: int, sells: int, bid: int, ask: int, instrument: Instrument
+) -> tuple[int, int]:
+    """Return the worth of a position on each side, if all open orders of that side filled."""
+    return (
+        notional_e8(ask, max(0, position + buys), instrument),
+        notional_e8(bid, max(0, sells - position), instrument),
+    )
+
+
+def sides_of(held: np.void, buys: bool, reference: int) -> tuple[int, int]:
+    """Return the bid and the ask by which an order's worst case is valued.
+
+    That of its own side is the one it is judged by; of the other nothing new is believed.
+    """
+    bid, ask = int(held["worst_bid"]), int(held["worst_ask"])
+    return (bid or reference, reference) if buys else (reference, ask or reference)
+
+
+def is_well_formed(intent: np.void) -> bool:
+    """Whether its fields say something."""
+    return bool(
+        intent["intent_id"] != 0
+        and intent["quantity"] > 0
+        and int(intent["side"]) in (Side.BUY, Side.SELL)
+        and intent["limit"] >= 0
+        and intent["stop"] >= 0
+        and intent["target"] >= 0
+        and intent["reduce_only"] in (0, 1)
+    )
+
+
 def evaluate(intent: np.void, facts: Facts) -> Verdict:
     """Evaluate all checks.
 
@@ -123,73 +169,269 @@ def evaluate(intent: np.void, facts: Facts) -> Verdict:
     reference price, only what needs none.
     """
     context, settings, account = facts.context, facts.settings, facts.account
-    instrument, held = facts.instrument, facts.held
-    side, quantity = int(intent["side"]), int(intent["quantity"])
-    limit, stop, reduce_only = int(intent["limit"]), int(intent["stop"]), int(intent["reduce_only"])
-    is_well_formed = (
-        quantity > 0
-        and side in (Side.BUY, Side.SELL)
-        and limit >= 0
-        and stop >= 0
-        and reduce_only in (0, 1)
+    strategy, instrument, held, limits = (
+        facts.strategy,
+        facts.instrument,
+        facts.held,
+        facts.limits,
     )
-    flagged = reduce_only == 1
-    age = int(context["now_ns"]) - int(intent["created_ns"])
-    checks = {
-        Denial.BAD_FIELD: not is_well_formed,
-        Denial.UNKNOWN_INSTRUMENT: instrument is None,
-        Denial.INTENT_EXPIRED: age > int(intent["ttl_ns"]),
-        **refusals(context, reducing=True, flagged=flagged),
-    }
-    if not is_well_formed or instrument is None or held is None:
-        return Verdict(_failing(checks))
+    index = int(intent["instrument"])
+    now = int(context["now_ns"])
+    is_sound = is_well_formed(intent)
+    verdict = Verdict()
+    verdict.check(Denial.BAD_FIELD, not is_sound)
+    verdict.check(Denial.UNKNOWN_INSTRUMENT, instrument is None)
+    is_restricted = strategy is None or strategy.halted != 0
+    if strategy is not None and instrument is not None:
+        is_restricted |= strategy.trades[index] == 0
+    verdict.check(Denial.RESTRICTED, is_restricted, int(intent["strategy"]))
+    verdict.at_most(Denial.INTENT_EXPIRED, now - int(intent["created_ns"]), int(intent["ttl_ns"]))
+    verdict.at_most(Denial.STATE_STALE, now - int(account["tick_ns"]), settings.state_stale_ns)
+    verdict.check(Denial.DUP_ID, facts.is_id_used)
+    is_killed = bool(account["killed"] != 0)
+    if not is_sound or instrument is None or held is None or limits is None:
+        refused = refusals(context, reducing=False, flagged=False)
+        verdict.check(Denial.KILLED, refused[Denial.KILLED] or is_killed)
+        return verdict
 
+    side, quantity = int(intent["side"]), int(intent["quantity"])
+    limit, stop, reduce_only = int(intent["limit"]), int(intent["stop"]), intent["reduce_only"] == 1
     buys = side == Side.BUY
     position = int(held["position"])
     under_way = int(held["reserved_buy" if buys else "reserved_sell"])
     reducing = position * side < 0 and under_way + quantity <= abs(position)
     worst = position + side * (under_way + quantity)
-    reference = int(context["ask" if buys else "bid"])
-    if limit == 0 and reference > 0:
-        limit = collar(reference, side)
+    bid, ask = int(context["bid"]), int(context["ask"])
+    reference = ask if buys else bid
+    if limit != 0:
+        verdict.limit = limit
+    elif reference > 0:
+        verdict.limit = collar(reference, side, settings.collar_bp)
+    verdict.reducing = reducing
 
-    checks |= refusals(context, reducing=reducing, flagged=flagged)
-    checks |= {
-        Denial.REDUCE_ONLY_INCREASES: reduce_only == 1 and not reducing,
-        Denial.BREAKER_OPEN: not admits(
-            context, facts.masks, int(intent["instrument"]), reducing=reducing
-        ),
-        Denial.MD_STALE: not is_fresh(context, settings.stale_ns),
-        Denial.MD_CROSSED: is_crossed(context),
-    }
+    verdict.check(Denial.HALTED, limits.halted != 0)
+    refused = refusals(context, reducing=reducing, flagged=reduce_only)
+    closes_only = is_killed and not (reducing and reduce_only)
+    verdict.check(Denial.KILLED, refused[Denial.KILLED] or closes_only)
+    verdict.check(Denial.REDUCE_ONLY_INCREASES, reduce_only and not reducing)
+    verdict.check(Denial.BREAKER_OPEN, not admits(context, facts.masks, index, reducing=reducing))
+    prices = (limit, stop, int(intent["target"]))
+    verdict.check(Denial.BAD_TICK, any(price % limits.price_step != 0 for price in prices))
+    verdict.check(Denial.BAD_LOT, quantity % limits.quantity_step != 0)
+    verdict.check(Denial.QTY_MIN, quantity < limits.min_lots, quantity, limits.min_lots)
+    most_lots = {Denial.QTY_MAX: limits.max_lots, Denial.ORDER_QTY_MAX: limits.order_lots}
+    for code, most in most_lots.items():
+        verdict.check(code, most != 0 and quantity > most, quantity, most)
+    if limits.adv_lots != 0:
+        verdict.at_most(Denial.ADV, quantity * BASIS_POINTS, limits.adv_lots * settings.adv_bp)
+    age = now - int(context["link_ns"])
+    is_old = not is_fresh(context, settings.stale_ns)
+    verdict.check(Denial.MD_STALE, is_old, age, settings.stale_ns)
+    verdict.check(Denial.MD_CROSSED, is_crossed(context), bid, ask)
+    if facts.opposite != 0 and not reducing:
+        crosses = (verdict.limit - facts.opposite) * side >= 0
+        verdict.check(
+            Denial.SELF_TRADE, verdict.limit == 0 or crosses, verdict.limit, facts.opposite
+        )
     open_orders = int(account["open_orders"])
-    checks[Denial.OPEN_ORDERS] = not facts.has_free_cell or (
-        not reducing and open_orders >= settings.open_orders
+    is_full = (
+        open_orders >= settings.open_orders or int(held["under_way"]) >= settings.symbol_orders
     )
-    cost = 0
+    verdict.check(
+        Denial.OPEN_ORDERS,
+        not facts.has_free_cell or (not reducing and is_full),
+        open_orders,
+        settings.open_orders,
+    )
+    if reference > 0:
+        _check_price(verdict, intent, facts, limits, reference)
     if buys:
-        cost = cost_e8(limit, quantity, instrument)
+        verdict.cost = cost_e8(verdict.limit, quantity, instrument)
         free = int(account["cash_e8"]) - int(account["reserved_e8"])
-        checks[Denial.BUYING_POWER] = free < cost
-    if not reducing:
-        checks[Denial.STOP_REQUIRED] = stop == 0
-        checks[Denial.DRAWDOWN] = account["drawdown"] != 0
-    if not reducing and reference > 0:
-        exposure = notional_e8(reference, abs(worst), instrument) * BASIS_POINTS
-        checks |= {
-            Denial.NOTIONAL_MIN: notional_e8(reference, quantity, instrument)
-            < instrument.min_notional_e8,
-            Denial.POSITION_SIZE: exposure > int(account["equity_e8"]) * settings.position_bp,
-        }
-        if stop != 0:
-            distance = side * (reference - stop)
-            farthest = reference * settings.stop_distance_bp
-            checks |= {
-                Denial.STOP_WRONG_SIDE: distance <= 0,
-                Denial.STOP_TOO_FAR: distance * BASIS_POINTS > farthest,
-            }
-    return Verdict(_failing(checks), limit, cost)
+        verdict.at_most(Denial.BUYING_POWER, verdict.cost, free)
+    if reducing:
+        return verdict
+
+    # Risk may be in a higher one by itself.
+    mode = max(int(account["mode"]), mode_of(int(context["mode"])))
+    verdict.check(Denial.NOT_RECONCILED, bool(account["unreconciled"] != 0))
+    verdict.check(Denial.MODE_PAUSED, mode == Mode.PAUSED)
+    verdict.check(Denial.MODE_REDUCE_ONLY, mode >= Mode.REDUCED)
+    verdict.check(Denial.STOP_REQUIRED, settings.stop_required != 0 and stop == 0)
+    _check_counts(verdict, intent, facts, held)
+    if settings.spread_factor != 0 and held["spread_e6"] != 0:
+        widest = (ask + bid) * int(held["spread_e6"]) * settings.spread_factor
+        verdict.at_most(Denial.SPREAD_WIDE, (ask - bid) * 2_000_000, widest)
+    if reference > 0:
+        worth = notional_e8(reference, quantity, instrument)
+        least = instrument.min_notional_e8
+        verdict.check(Denial.NOTIONAL_MIN, worth < least, worth, least)
+        _check_exposure(verdict, intent, facts, limits, held, reference, worst)
+        _check_loss(verdict, intent, facts, limits, reference)
+    return verdict
 
 
-def _failing(checks: dict[Denial, bool]) -> frozenset[Denial]:
-    return frozenset(check for check, fails in checks.items() if fails)
+def _check_price(
+    verdict: Verdict, intent: np.void, facts: Facts, limits: InstrumentLimits, reference: int
+) -> None:
+    """What depends on the order's price, and on the reference."""
+    assert facts.instrument is not None
+    context, settings = facts.context, facts.settings
+    side, quantity, limit = int(intent["side"]), int(intent["quantity"]), int(intent["limit"])
+    wider = 2 if verdict.reducing else 1
+    if limit != 0:
+        beyond = limit - reference
+        farthest = reference * settings.collar_bp * wider
+        verdict.at_most(Denial.PRICE_COLLAR, side * beyond * BASIS_POINTS, farthest)
+        farthest = reference * settings.passive_collar_bp
+        verdict.at_most(Denial.PASSIVE_COLLAR, abs(beyond) * BASIS_POINTS, farthest)
+    # The quote carries the size of the top only: as much is taken to lie at each tick behind it, to
+    # the order's limit.
+    size = int(context["ask_quantity" if side > 0 else "bid_quantity"])
+    if settings.slippage_bp != 0 and 0 < size < quantity:
+        away = max(0, side * (verdict.limit - reference))
+        behind = (quantity - 1) // size  # whole ticks that are used up
+        walked = min(SATURATED, min(SATURATED, behind * (behind - 1)) // 2 * size)
+        walked += min(SATURATED, behind * (quantity - behind * size))
+        slipped = min(walked, SATURATED, away * (quantity - size))
+        verdict.at_most(
+            Denial.SLIPPAGE,
+            min(SATURATED, slipped * BASIS_POINTS),
+            min(SATURATED, min(SATURATED, reference * quantity) * settings.slippage_bp * wider),
+        )
+    own = 0 if facts.strategy is None else facts.strategy.order_notional_e8
+    caps = [cap for cap in (limits.order_notional_e8, own) if cap != 0]
+    if caps:
+        worth = notional_e8(reference, quantity, facts.instrument)
+        verdict.at_most(Denial.NOTIONAL_MAX, worth, min(caps))
+
+
+def _check_counts(verdict: Verdict, intent: np.void, facts: Facts, held: np.void) -> None:
+    """How often, and how many."""
+    assert facts.recent is not None and facts.venue is not None
+    settings, account = facts.settings, facts.account
+    now = int(facts.context["now_ns"])
+    if settings.dup_count != 0:
+        recent = facts.recent
+        equal = sum(
+            bool(
+                recent["at_ns"][i] != 0
+                and now - int(recent["at_ns"][i]) < settings.dup_ns
+                and recent["strategy"][i] == intent["strategy"]
+                and recent["side"][i] == intent["side"]
+                and recent["quantity"][i] == intent["quantity"]
+                and recent["limit"][i] == intent["limit"]
+            )
+            for i in range(len(recent["at_ns"]))
+        )
+        verdict.check(Denial.DUP_ECONOMIC, equal >= settings.dup_count, equal, settings.dup_count)
+    rates = [
+        (Denial.RATE_SYMBOL, held, settings.symbol_ns, settings.symbol_burst),
+        (Denial.RATE_VENUE, facts.venue, settings.venue_ns, settings.venue_burst),
+        (Denial.RATE_GLOBAL, account, settings.global_ns, settings.global_burst),
+    ]
+    if facts.strategy is not None and facts.pace is not None and facts.signal is not None:
+        own = facts.strategy
+        rates.append((Denial.RATE_STRATEGY, facts.pace, own.rate_ns, own.rate_burst))
+        is_same_side = facts.signal["side"] == int(intent["side"])
+        before = int(facts.signal["count"]) if is_same_side else 0
+        _below(verdict, Denial.REPEATED_EXEC, before, settings.repeated)
+    for code, counted, interval, burst in rates:
+        tat = int(counted["tat_ns"])
+        verdict.check(code, not conforms(tat, now, interval, burst), tat, now)
+    if not any(held[field] != 0 for field in ("position", "reserved_buy", "reserved_sell")):
+        _below(verdict, Denial.MAX_POSITIONS, int(account["positions"]), settings.positions)
+    _below(verdict, Denial.PER_SYMBOL, int(held["entries"]), settings.per_symbol)
+    _below(verdict, Denial.CORRELATION, facts.correlated, settings.correlated)
+    verdict.check(Denial.DRAWDOWN, bool(account["drawdown"] != 0))
+    _below(verdict, Denial.CONSEC_LOSSES, int(account["losses"]), settings.losses)
+    until = int(held["cooldown_until_ns"])
+    verdict.check(Denial.COOLDOWN, now < until, now, until)
+
+
+def _below(verdict: Verdict, code: Denial, count: int, limit: int) -> None:
+    """Note that a count must be below a limit, of which 0 is none."""
+    verdict.check(code, limit != 0 and count >= limit, count, limit)
+
+
+def _check_exposure(
+    verdict: Verdict,
+    intent: np.void,
+    facts: Facts,
+    limits: InstrumentLimits,
+    held: np.void,
+    reference: int,
+    worst: int,
+) -> None:
+    """Exposure: with the order and all that is under way filled."""
+    instrument = facts.instrument
+    assert instrument is not None and facts.venue is not None and facts.asset_class is not None
+    settings, account = facts.settings, facts.account
+    equity = int(account["equity_e8"])
+    buys, quantity = intent["side"] == Side.BUY, int(intent["quantity"])
+    exposure = notional_e8(reference, abs(worst), instrument)
+    verdict.at_most(Denial.POSITION_SIZE, exposure * BASIS_POINTS, equity * limits.position_bp)
+
+    long, short = worst_case(
+        int(held["position"]),
+        int(held["reserved_buy"]) + (quantity if buys else 0),
+        int(held["reserved_sell"]) + (0 if buys else quantity),
+        *sides_of(held, buys, reference),
+        instrument,
+    )
+    long_before, short_before = int(held["long_e8"]), int(held["short_e8"])
+    added = max(long, short) - max(long_before, short_before)
+    gross = int(account["gross_e8"]) + added
+    longs = int(account["long_e8"]) + long - long_before
+    shorts = int(account["short_e8"]) + short - short_before
+    for code, value, most in (
+        (Denial.GROSS, gross, settings.gross_e8),
+        (Denial.DIRECTIONAL, longs if buys else shorts, settings.directional_e8),
+        (Denial.VENUE, int(facts.venue["gross_e8"]) + added, settings.venue_e8),
+        (Denial.ASSET_CLASS, int(facts.asset_class["gross_e8"]) + added, settings.asset_class_e8),
+        (
+            Denial.CONCENTRATION,
+            exposure * BASIS_POINTS,
+            settings.gross_e8 * settings.concentration_bp,
+        ),
+    ):
+        if most != 0:
+            verdict.at_most(code, value, most)
+    if settings.leverage_bp != 0:
+        verdict.at_most(Denial.LEVERAGE, gross * BASIS_POINTS, equity * settings.leverage_bp)
+    if settings.margin_bp != 0 and short > short_before:
+        verdict.at_most(Denial.MARGIN, shorts * settings.margin_bp, equity * BASIS_POINTS)
+
+
+def _check_loss(
+    verdict: Verdict, intent: np.void, facts: Facts, limits: InstrumentLimits, reference: int
+) -> None:
+    """The stop, and what is lost if it is hit; without one, if the farthest one were."""
+    instrument = facts.instrument
+    assert instrument is not None
+    settings, account = facts.settings, facts.account
+    side, quantity, stop = int(intent["side"]), int(intent["quantity"]), int(intent["stop"])
+    equity = int(account["equity_e8"])
+    distance = side * (reference - stop)
+    farthest = reference * limits.stop_distance_bp
+    if stop != 0:
+        verdict.check(Denial.STOP_WRONG_SIDE, distance <= 0, distance, 0)
+        verdict.at_most(Denial.STOP_TOO_FAR, distance * BASIS_POINTS, farthest)
+    ticks = min(abs(distance) if stop != 0 else ceil_div(farthest, BASIS_POINTS), INT64_MAX)
+    verdict.at_risk = notional_e8(ticks, quantity, instrument)
+    if facts.strategy is not None and facts.strategy.risk_bp != 0:
+        rate = instrument.taker_fee_e8
+        fees = sum(
+            max(0, fee_e8(notional_e8(price, quantity, instrument), rate))
+            for price in (reference, stop if stop != 0 else reference)
+        )
+        lost = (verdict.at_risk + fees) * BASIS_POINTS
+        verdict.at_most(Denial.RISK_PER_TRADE, lost, equity * facts.strategy.risk_bp)
+    worst = equity - int(account["at_risk_e8"]) - verdict.at_risk
+    for code, open_e8, limit in (
+        (Denial.DAILY, "day_open_e8", settings.daily_e8),
+        (Denial.WEEKLY, "week_open_e8", settings.weekly_e8),
+        (Denial.MONTHLY, "month_open_e8", settings.monthly_e8),
+    ):
+        result = worst - int(account[open_e8])
+        verdict.check(code, limit != 0 and result <= -limit, result, -limit)

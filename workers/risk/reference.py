@@ -6,7 +6,7 @@ the book-keeping in `book.py`; here is what a step does with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ import numpy as np
 from pipeline.admission import BreakerMasks, admits
 from pipeline.instruments import Instrument
 from pipeline.mode import closes_positions
-from pipeline.money import ceil_div, checked
+from pipeline.money import INT64_MAX, INT64_MIN, ceil_div, checked
 from pipeline.records import INTENT, ORDER, OUTCOME
-from pipeline.vocabulary import ExecutionKind, OutcomeKind, Side
-from workers.risk.book import book_fill, revalue
+from pipeline.vocabulary import CHECKS, ControlKind, Denial, ExecutionKind, Mode, OutcomeKind, Side
+from workers.risk.book import book_fill, is_jump, revalue
 from workers.risk.checks import (
     Facts,
     Verdict,
@@ -27,13 +27,30 @@ from workers.risk.checks import (
     is_crossed,
     is_fresh,
     mask_of,
+    sides_of,
+    worst_case,
 )
-from workers.risk.settings import RiskSettings
+from workers.risk.portfolio import (
+    E12,
+    begin_periods,
+    book_flow,
+    judge,
+    raise_mode,
+    reset,
+    resume,
+)
+from workers.risk.settings import RiskLimits
 
 Emit = Callable[[str, Any], None]
 
-EXECUTIONS, INTENTS = 0, 1
-"""Index of that input ring; the other is that of the intents."""
+EXECUTIONS, INTENTS, CORRELATIONS, CONTROL = range(4)
+"""Indices of the inputs."""
+
+_CONTENT = (
+    *("instrument", "strategy", "side", "reduce_only", "quantity", "limit", "stop", "target"),
+    *("created_ns", "ttl_ns"),
+)
+"""What makes two intents the same, besides their id."""
 
 _OUTCOMES = {
     ExecutionKind.FILL: OutcomeKind.FILL,
@@ -63,102 +80,242 @@ class Risk:
     """
 
     def __init__(
-        self, settings: RiskSettings, masks: BreakerMasks, instruments: Sequence[Instrument]
+        self,
+        limits: RiskLimits,
+        masks: BreakerMasks,
+        instruments: Sequence[Instrument],
+        cells: Mapping[str, int],
     ) -> None:
-        self.settings = settings
+        """Take the limits, and how many cells each group of the state has."""
+        self.limits = limits
+        self.settings = limits.settings
         self.masks = masks
         self.instruments = instruments
+        self.cells = cells
 
     def step(self, context: np.void, event: np.void | None, state: Any, emit: Emit) -> None:
-        """Book an execution, decide about an intent, or take the mark of an instrument or close it.
+        """Book an execution, decide about an intent, obey, or take the mark of an instrument.
 
         Raises:
             IndexError: an execution is of an instrument that is not configured.
-            ValueError: an execution cannot be booked: its kind, side, quantity or price.
+            ValueError: an execution cannot be booked: its kind, side, quantity or price; or
+                likewise a control.
             OverflowError: a balance does not fit int64.
             RuntimeError: money was not conserved.
         """
         account = state.edit("account", 0)
         if account["begun"] == 0:
-            self._begin(account)
+            self._begin(context, account)
         if event is None:
             self._look(context, account, state, emit)
         elif context["source"] == EXECUTIONS:
             self._book(context, event, account, state, emit)
         elif context["source"] == INTENTS:
             self._decide(context, event, account, state, emit)
+        elif context["source"] == CONTROL:
+            self._obey(context, event, account, state)
+        else:
+            self._take(event, state)
 
-    def _begin(self, account: np.void) -> None:
+    def _begin(self, context: np.void, account: np.void) -> None:
         account["begun"] = 1
-        for field in ("opening_e8", "cash_e8", "equity_e8", "high_water_e8"):
+        for field in ("opening_e8", "cash_e8", "equity_e8", "units"):
             account[field] = self.settings.equity_e8
+        for field in ("day_open_e8", "week_open_e8", "month_open_e8"):
+            account[field] = self.settings.equity_e8
+        account["nav_e12"] = account["high_water_e12"] = E12
         account["next_order_id"] = 1
+        account["tick_ns"] = context["now_ns"]
 
     # --- intents ------------------------------------------------------------------------------
 
     def _decide(
         self, context: np.void, intent: np.void, account: np.void, state: Any, emit: Emit
     ) -> None:
-        index = int(intent["instrument"])
+        begin_periods(account, int(intent["venue_ns"]))
+        index, intent_id = int(intent["instrument"]), int(intent["intent_id"])
         known = index < len(self.instruments)
         held = state.edit("instruments", index) if known else None
-        cell = self._find(state, 0)
-        instrument = self.instruments[index] if known else None
-        verdict = evaluate(
-            intent,
-            Facts(context, self.settings, self.masks, account, instrument, held, cell is not None),
-        )
+        before = state.read("decisions", intent_id % self.cells["decisions"])
+        newest = int(before["intent_id"])
         outcome = _answer(OUTCOME, intent)
         for field in ("intent_id", "side", "strategy", "quantity"):
             outcome[field] = intent[field]
         outcome["position"] = 0 if held is None else held["position"]
+        if 0 != newest == intent_id and all(before[field] == intent[field] for field in _CONTENT):
+            account["repeated"] = int(account["repeated"]) + 1
+            denied = before["failed"] != 0
+            outcome["kind"] = OutcomeKind.DENIED if denied else OutcomeKind.APPROVED
+            for field in ("order_id", "code", "failed", "price"):
+                outcome[field] = before[field]
+            outcome["leaves"] = 0 if denied else before["quantity"]
+            emit("outcomes", outcome)
+            return
+        verdict = evaluate(intent, self._facts(context, intent, account, state))
         if verdict.failed:
             account["denied"] = int(account["denied"]) + 1
+            counts = state.edit("codes", 0)["count"]
+            place = CHECKS.index(verdict.code)
+            counts[place] = int(counts[place]) + 1
             outcome["kind"] = OutcomeKind.DENIED
             outcome["code"] = verdict.code
             outcome["failed"] = verdict.mask
             outcome["price"] = intent["limit"]
         else:
-            assert cell is not None and held is not None  # or a check would have failed
-            order = self._reserve(intent, verdict, account, held, state.edit("orders", cell))
+            assert held is not None  # or a check would have failed
+            order = self._reserve(intent, verdict, account, held, state)
+            self._spend(context, intent, verdict, account, held, state)
+            self._expose_order(intent, context, account, held, state)
             outcome["kind"] = OutcomeKind.APPROVED
             outcome["order_id"] = order["order_id"]
             outcome["price"] = order["limit"]
             outcome["leaves"] = order["quantity"]
             emit("orders", order)
+        if intent_id > newest:
+            self._remember(context, intent, verdict, outcome, state)
         emit("outcomes", outcome)
 
-    def _find(self, state: Any, order_id: int) -> int | None:
-        """Return the cell of an order, or a free one for id 0."""
-        for index in range(self.settings.open_orders + len(self.instruments)):
-            if state.read("orders", index)["order_id"] == order_id:
-                return index
-        return None
+    def _facts(self, context: np.void, intent: np.void, account: np.void, state: Any) -> Facts:
+        index, number = int(intent["instrument"]), int(intent["strategy"])
+        intent_id = int(intent["intent_id"])
+        newest = int(state.read("decisions", intent_id % self.cells["decisions"])["intent_id"])
+        facts: dict[str, Any] = {"is_id_used": 0 != intent_id <= newest}
+        if number < len(self.limits.strategies):
+            facts["strategy"] = self.limits.strategies[number]
+            facts["pace"] = state.read("strategies", number)
+        if index < len(self.instruments):
+            limits = self.limits.instruments[index]
+            held = state.read("instruments", index)
+            under_way = int(held["under_way"])
+            side = int(intent["side"])
+            buys = side == Side.BUY
+            opposite = [
+                int(order["limit"])
+                for order in (
+                    state.read("orders", int(order_id) % self.cells["orders"])
+                    for order_id in held["orders"][:under_way]
+                )
+                if (order["side"] > 0) != buys
+            ]
+            has_cell = int(account["open_orders"]) < self.cells["orders"]
+            facts |= {
+                "instrument": self.instruments[index],
+                "limits": limits,
+                "held": held,
+                "venue": state.read("venues", limits.venue),
+                "asset_class": state.read("classes", limits.asset_class),
+                "recent": state.read("recent", index),
+                "has_free_cell": has_cell and under_way < len(held["orders"]),
+                "opposite": (min if buys else max)(opposite, default=0),
+            }
+            if self.settings.correlated != 0:
+                facts["correlated"] = self._correlated(index, 1 if buys else -1, state)
+            if number < len(self.limits.strategies):
+                facts["signal"] = state.read("signals", number * len(self.instruments) + index)
+        return Facts(context, self.settings, self.masks, account, **facts)
 
-    @staticmethod
+    def _correlated(self, index: int, side: int, state: Any) -> int:
+        """Count the other instruments that are held, or may be, so that they move with this."""
+        row = state.read("correlations", index)
+        count = 0
+        for other in range(len(self.instruments)):
+            rho = int(row["value"][other])
+            if (
+                other == index
+                or row["samples"][other] < self.settings.correlation_samples
+                or abs(rho) <= self.settings.correlation_bp
+            ):
+                continue
+            held = state.read("instruments", other)
+            position = int(held["position"])
+            if rho * side > 0:
+                count += position + int(held["reserved_buy"]) > 0
+            else:
+                count += int(held["reserved_sell"]) - position > 0
+        return count
+
     def _reserve(
-        intent: np.void, verdict: Verdict, account: np.void, held: np.void, cell: np.void
+        self, intent: np.void, verdict: Verdict, account: np.void, held: np.void, state: Any
     ) -> np.void:
-        """Set aside what the order may use, before anybody can see it."""
-        cost = checked("reserved_e8", verdict.cost)
-        cell["order_id"] = account["next_order_id"]
+        """Set aside what the order may use, before anybody can see it.
+
+        Its id says where its cell is; one that names a cell in use is left out.
+        """
+        order_id, cells = int(account["next_order_id"]), self.cells["orders"]
+        while state.read("orders", order_id % cells)["order_id"] != 0:
+            order_id += 1
+        cell = state.edit("orders", order_id % cells)
+        cell["order_id"] = order_id
         cell["leaves"] = intent["quantity"]
-        cell["reserved_e8"] = cost
-        for field in ("intent_id", "instrument", "side"):
+        cell["reserved_e8"] = cost = checked("reserved_e8", verdict.cost)
+        cell["at_risk_e8"] = at_risk = checked("at_risk_e8", verdict.at_risk)
+        cell["limit"] = verdict.limit
+        cell["enters"] = not verdict.reducing
+        for field in ("intent_id", "instrument", "strategy", "side"):
             cell[field] = intent[field]
         lots = "reserved_buy" if intent["side"] == Side.BUY else "reserved_sell"
         held[lots] = checked("reserved lots", int(held[lots]) + int(intent["quantity"]))
+        held["orders"][int(held["under_way"])] = order_id
+        held["under_way"] = int(held["under_way"]) + 1
+        held["entries"] = int(held["entries"]) + int(cell["enters"])
         account["reserved_e8"] = checked("reserved_e8", int(account["reserved_e8"]) + cost)
-        for field in ("next_order_id", "open_orders", "approved"):
+        account["at_risk_e8"] = checked("at_risk_e8", int(account["at_risk_e8"]) + at_risk)
+        account["next_order_id"] = order_id + 1
+        for field in ("open_orders", "approved"):
             account[field] = int(account[field]) + 1
 
         order = _answer(ORDER, intent)
         for field in ("intent_id", "strategy", "side", "reduce_only", "quantity", "stop", "target"):
             order[field] = intent[field]
-        order["order_id"] = cell["order_id"]
+        order["order_id"] = order_id
         order["limit"] = verdict.limit
         order["reserved"] = cost
         return order
+
+    def _spend(
+        self,
+        context: np.void,
+        intent: np.void,
+        verdict: Verdict,
+        account: np.void,
+        held: np.void,
+        state: Any,
+    ) -> None:
+        """Count an approval towards the rates, and as one of its kind."""
+        index, number = int(intent["instrument"]), int(intent["strategy"])
+        now, settings = int(context["now_ns"]), self.settings
+        for counted, interval in (
+            (state.edit("strategies", number), self.limits.strategies[number].rate_ns),
+            (held, settings.symbol_ns),
+            (state.edit("venues", self.limits.instruments[index].venue), settings.venue_ns),
+            (account, settings.global_ns),
+        ):
+            if interval != 0:
+                counted["tat_ns"] = max(int(counted["tat_ns"]), now) + interval
+        signal = state.edit("signals", number * len(self.instruments) + index)
+        is_same_side = signal["side"] == int(intent["side"])
+        signal["count"] = int(signal["count"]) + 1 if is_same_side else 1
+        signal["side"] = intent["side"]
+        if verdict.reducing or settings.dup_count == 0:
+            return
+        recent = state.edit("recent", index)
+        at = int(recent["next"]) % len(recent["at_ns"])
+        recent["next"] = int(recent["next"]) + 1
+        recent["at_ns"][at] = now
+        for field in ("quantity", "limit", "strategy", "side"):
+            recent[field][at] = intent[field]
+
+    def _remember(
+        self, context: np.void, intent: np.void, verdict: Verdict, outcome: np.void, state: Any
+    ) -> None:
+        decision = state.edit("decisions", int(intent["intent_id"]) % self.cells["decisions"])
+        for field in ("intent_id", *_CONTENT):
+            decision[field] = intent[field]
+        for field in ("order_id", "failed", "price", "code"):
+            decision[field] = outcome[field]
+        decision["decided_ns"] = context["now_ns"]
+        for field, number in zip(("value", "bound"), verdict.compared, strict=True):
+            decision[field] = max(INT64_MIN, min(INT64_MAX, number))
 
     # --- executions ---------------------------------------------------------------------------
 
@@ -167,21 +324,36 @@ class Risk:
     ) -> None:
         self._check(execution)
         index, kind = int(execution["instrument"]), ExecutionKind(int(execution["kind"]))
+        now = int(context["now_ns"])
         held = state.edit("instruments", index)
-        if kind in _FILLS:
+        begin_periods(account, int(execution["venue_ns"]))
+        position, realised = int(held["position"]), int(account["realised_e8"])
+        fills = kind in _FILLS
+        if fills:
             instrument, price = self.instruments[index], int(execution["price"])
-            lots = int(execution["side"]) * int(execution["quantity"])
-            book_fill(account, held, instrument, lots, price, int(execution["fee"]))
+            lots, fee = int(execution["side"]) * int(execution["quantity"]), int(execution["fee"])
+            book_fill(account, held, instrument, lots, price, fee)
+            trip = int(held["trip_e8"]) + int(account["realised_e8"]) - realised - fee
+            held["trip_e8"] = checked("trip_e8", trip)
             account["fills"] = int(account["fills"]) + 1
             if held["bid"] == 0:
                 held["bid"] = held["ask"] = price
-            if self._is_valid(context):
+            if self._is_valid(context) and not self._is_jump(held, "", context):
                 held["bid"], held["ask"] = context["bid"], context["ask"]
-            revalue(account, held, instrument, self.settings)
-            self._release(execution, int(execution["leaves"]), account, state)
+            revalue(account, held, instrument)
+            judge(account, self.settings)
         else:
             account["unfilled"] = int(account["unfilled"]) + 1
-            self._release(execution, 0, account, state)
+        self._release(execution, int(execution["leaves"]) if fills else 0, account, state)
+        after = int(held["position"])
+        if fills and position != 0 and (after == 0 or (after > 0) != (position > 0)):
+            self._end_trip(now, account, held, state)
+        # A target that is hit comes as a stop too.
+        is_loss = account["realised_e8"] < realised
+        if kind == ExecutionKind.STOP and is_loss and self.settings.stop_cooldown_ns != 0:
+            self._cool_down(held, now + self.settings.stop_cooldown_ns)
+        if fills:
+            self._expose(index, int(held["bid"]), int(held["ask"]), account, state)
         self._check_conservation(account, state)
 
         outcome = _answer(OUTCOME, execution)
@@ -215,40 +387,146 @@ class Risk:
     def _release(self, execution: np.void, leaves: int, account: np.void, state: Any) -> None:
         """Reduce an order's reservation to what is left of it, in proportion and rounded up."""
         order_id = int(execution["order_id"])
-        index = self._find(state, order_id) if order_id != 0 else None
-        if index is None:
+        place = order_id % self.cells["orders"]
+        if order_id == 0 or state.read("orders", place)["order_id"] != order_id:
             return
-        cell = state.edit("orders", index)
-        held = state.edit("instruments", int(cell["instrument"]))
-        before, reserved = int(cell["leaves"]), int(cell["reserved_e8"])
+        cell = state.edit("orders", place)
+        index = int(cell["instrument"])
+        held = state.edit("instruments", index)
+        before = int(cell["leaves"])
         left = min(max(leaves, 0), before)
-        still = ceil_div(reserved * left, before)
         lots = "reserved_buy" if cell["side"] == Side.BUY else "reserved_sell"
         held[lots] = int(held[lots]) - (before - left)
-        account["reserved_e8"] = int(account["reserved_e8"]) - (reserved - still)
+        for field in ("reserved_e8", "at_risk_e8"):
+            was = int(cell[field])
+            cell[field] = ceil_div(was * left, before)
+            account[field] = int(account[field]) - (was - int(cell[field]))
+        if execution["kind"] in _FILLS:
+            cell["filled"] = 1
         cell["leaves"] = left
-        cell["reserved_e8"] = still
         if left == 0:
+            if cell["enters"] and not cell["filled"]:
+                held["entries"] = int(held["entries"]) - 1
+            last = int(held["under_way"]) - 1
+            orders = held["orders"]
+            orders[list(orders).index(order_id)] = orders[last]
+            orders[last] = 0
+            held["under_way"] = last
             for field in cell.dtype.names or ():
                 cell[field] = 0
             account["open_orders"] = int(account["open_orders"]) - 1
+        self._expose(index, int(held["worst_bid"]), int(held["worst_ask"]), account, state)
+
+    def _end_trip(self, now: int, account: np.void, held: np.void, state: Any) -> None:
+        """Count what a position earned, with its fees, for the protections; it has come to an end.
+
+        Orders that are still under way are entries into the next one.
+        """
+        settings, trip = self.settings, int(held["trip_e8"])
+        account["losses"] = int(account["losses"]) + 1 if trip < 0 else 0
+        if settings.losses != 0 and account["losses"] >= settings.losses:
+            if account["mode"] < Mode.PAUSED:
+                account["resumed"] = 0
+            account["paused_until_ns"] = now + settings.losses_ns
+            raise_mode(account, Mode.PAUSED, Denial.CONSEC_LOSSES)
+        held["trips"] = int(held["trips"]) + 1
+        held["trips_e8"] = checked("trips_e8", int(held["trips_e8"]) + trip)
+        held["trip_e8"] = 0
+        if settings.low_profit_trips != 0 and held["trips"] >= settings.low_profit_trips:
+            if held["trips_e8"] < settings.low_profit_e8:
+                self._cool_down(held, now + settings.low_profit_ns)
+            held["trips"] = held["trips_e8"] = 0
+        entries = int(held["position"] != 0)
+        for order_id in held["orders"][: int(held["under_way"])]:
+            order = state.edit("orders", int(order_id) % self.cells["orders"])
+            order["filled"] = 0
+            entries += int(order["enters"])
+        held["entries"] = entries
+
+    @staticmethod
+    def _cool_down(held: np.void, until: int) -> None:
+        held["cooldown_until_ns"] = max(int(held["cooldown_until_ns"]), until)
+
+    def _expose(self, index: int, bid: int, ask: int, account: np.void, state: Any) -> None:
+        """Value an instrument's worst cases anew, and the sums that they are part of."""
+        held = state.edit("instruments", index)
+        limits = self.limits.instruments[index]
+        position, buys = int(held["position"]), int(held["reserved_buy"])
+        sells = int(held["reserved_sell"])
+        long, short = worst_case(position, buys, sells, bid, ask, self.instruments[index])
+        long_before, short_before = int(held["long_e8"]), int(held["short_e8"])
+        added = max(long, short) - max(long_before, short_before)
+        for whole in (
+            account,
+            state.edit("venues", limits.venue),
+            state.edit("classes", limits.asset_class),
+        ):
+            whole["gross_e8"] = checked("gross_e8", int(whole["gross_e8"]) + added)
+        account["long_e8"] = checked("long_e8", int(account["long_e8"]) + long - long_before)
+        account["short_e8"] = checked("short_e8", int(account["short_e8"]) + short - short_before)
+        held["long_e8"], held["short_e8"] = checked("long_e8", long), checked("short_e8", short)
+        held["worst_bid"], held["worst_ask"] = bid, ask
+        bits = state.edit("open", 0)
+        word, bit = index // 64, 1 << index % 64
+        was_open = bool((int(bits["long"][word]) | int(bits["short"][word])) & bit)
+        is_open = {"long": position + buys > 0, "short": sells - position > 0}
+        for side, is_set in is_open.items():
+            others = int(bits[side][word]) & ~bit
+            bits[side][word] = others | bit if is_set else others
+        account["positions"] = int(account["positions"]) + any(is_open.values()) - was_open
+
+    def _expose_order(
+        self, intent: np.void, context: np.void, account: np.void, held: np.void, state: Any
+    ) -> None:
+        buys = bool(intent["side"] == Side.BUY)
+        bid, ask = sides_of(held, buys, int(context["ask" if buys else "bid"]))
+        self._expose(int(intent["instrument"]), bid, ask, account, state)
 
     def _check_conservation(self, account: np.void, state: Any) -> None:
         indices = range(len(self.instruments))
         cost = sum(int(state.read("instruments", index)["cost_e8"]) for index in indices)
         money = int(account["cash_e8"]) + cost
-        expected = (
-            int(account["opening_e8"]) + int(account["realised_e8"]) - int(account["fees_e8"])
-        )
+        expected = int(account["opening_e8"]) + int(account["flows_e8"])
+        expected += int(account["realised_e8"]) - int(account["fees_e8"])
         if money != expected:
             raise RuntimeError(
                 f"risk: cash + cost of positions was {money}, "
-                f"must be opening equity + realised - fees, {expected}"
+                f"must be opening equity + flows + realised - fees, {expected}"
             )
+
+    # --- control ------------------------------------------------------------------------------
+
+    def _obey(self, context: np.void, control: np.void, account: np.void, state: Any) -> None:
+        kind, amount = int(control["kind"]), int(control["amount"])
+        if kind == ControlKind.FLOW:
+            book_flow(account, amount)
+            self._check_conservation(account, state)
+        elif kind == ControlKind.RESUME:
+            account["resumed"] = 1
+            resume(account, self.settings, int(context["now_ns"]))
+        elif kind == ControlKind.RESET:
+            reset(account, self.settings, rebase=amount == 1)
+        elif kind == ControlKind.RECONCILED:
+            account["unreconciled"] = amount != 1
+        else:
+            raise ValueError(f"control {control['sequence']}: kind was {kind}, must be in 1 .. 4")
+
+    def _take(self, row: np.void, state: Any) -> None:
+        """Keep a row of correlations, as far as it is of instruments that there are."""
+        count = len(self.instruments)
+        if row["instrument"] >= count:
+            return
+        kept = state.edit("correlations", int(row["instrument"]))
+        first, rows = int(row["first"]), len(row["value"])
+        for i in range(min(int(row["count"]), rows, max(0, count - first))):
+            kept["value"][first + i] = row["value"][i]
+            kept["samples"][first + i] = row["samples"][i]
 
     # --- ticks --------------------------------------------------------------------------------
 
     def _look(self, context: np.void, account: np.void, state: Any, emit: Emit) -> None:
+        account["tick_ns"] = context["now_ns"]
+        resume(account, self.settings, int(context["now_ns"]))
         if not self._is_valid(context):
             return
         self._mark(context, account, state)
@@ -256,14 +534,39 @@ class Risk:
             self._flatten(context, account, state, emit)
 
     def _mark(self, context: np.void, account: np.void, state: Any) -> None:
-        """Take a valid mark; nothing else moves the high-water mark, and only up."""
+        """Take a valid mark: if it is far from the last one, only after another that is near it.
+
+        Nothing else moves the high-water mark, and only up.
+        """
         index = int(context["instrument"])
         held = state.edit("instruments", index)
+        is_far = held["bid"] != 0 and self._is_jump(held, "", context)
+        if is_far and (held["jump_bid"] == 0 or self._is_jump(held, "jump_", context)):
+            held["jump_bid"], held["jump_ask"] = context["bid"], context["ask"]
+            return
+        held["jump_bid"] = held["jump_ask"] = 0
+        if self.settings.spread_factor != 0:
+            self._measure_spread(context, held, state)
         if held["bid"] != context["bid"] or held["ask"] != context["ask"]:
             held["bid"], held["ask"] = context["bid"], context["ask"]
-            revalue(account, held, self.instruments[index], self.settings)
-        if account["equity_e8"] > account["high_water_e8"]:
-            account["high_water_e8"] = account["equity_e8"]
+            revalue(account, held, self.instruments[index])
+            judge(account, self.settings)
+            self._expose(index, int(held["bid"]), int(held["ask"]), account, state)
+        account["high_water_e12"] = max(int(account["high_water_e12"]), int(account["nav_e12"]))
+
+    def _is_jump(self, held: np.void, which: str, context: np.void) -> bool:
+        bid, ask = int(held[f"{which}bid"]), int(held[f"{which}ask"])
+        return is_jump(bid, ask, context, self.settings.jump_bp)
+
+    @staticmethod
+    def _measure_spread(context: np.void, held: np.void, state: Any) -> None:
+        spreads = state.edit("spreads", int(context["instrument"]))
+        bid, ask = int(context["bid"]), int(context["ask"])
+        most = len(spreads["value"])
+        spreads["value"][int(spreads["count"]) % most] = (ask - bid) * 2_000_000 // (ask + bid)
+        spreads["count"] = int(spreads["count"]) + 1
+        if spreads["count"] >= most:
+            held["spread_e6"] = max(1, sorted(map(int, spreads["value"]))[most // 2])
 
     def _flatten(self, context: np.void, account: np.void, state: Any, emit: Emit) -> None:
         """Order the closing of a position, unless that is under way or may not be."""
@@ -274,8 +577,11 @@ class Risk:
         under_way = held["reserved_buy" if side == Side.BUY else "reserved_sell"]
         if position == 0 or under_way != 0 or context["halted"] != 0:
             return
-        cell = self._find(state, 0)
-        if cell is None or not admits(context, self.masks, index, reducing=True):
+        if (
+            int(account["open_orders"]) >= self.cells["orders"]
+            or int(held["under_way"]) >= len(held["orders"])
+            or not admits(context, self.masks, index, reducing=True)
+        ):
             return
         intent: np.void = np.zeros(1, INTENT)[0]
         intent["instrument"] = index
@@ -283,10 +589,15 @@ class Risk:
         intent["side"] = side
         intent["reduce_only"] = 1
         intent["quantity"] = quantity = checked("quantity", abs(position))
-        limit = collar(int(context["ask" if side == Side.BUY else "bid"]), side)
-        cost = cost_e8(limit, quantity, self.instruments[index]) if side == Side.BUY else 0
-        verdict = Verdict(frozenset(), limit, cost)
-        emit("orders", self._reserve(intent, verdict, account, held, state.edit("orders", cell)))
+        bid, ask = int(context["bid"]), int(context["ask"])
+        verdict = Verdict()
+        verdict.reducing = True
+        verdict.limit = collar(ask if side == Side.BUY else bid, side, self.settings.collar_bp)
+        if side == Side.BUY:
+            verdict.cost = cost_e8(verdict.limit, quantity, self.instruments[index])
+        order = self._reserve(intent, verdict, account, held, state)
+        self._expose_order(intent, context, account, held, state)
+        emit("orders", order)
 
     def _is_valid(self, context: np.void) -> bool:
         return is_fresh(context, self.settings.stale_ns) and not is_crossed(context)

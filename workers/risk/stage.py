@@ -8,10 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline.admission import BreakerMasks
+from pipeline.records import CONTROL
 from pipeline.stage import TICK, Stage
 from workers import native
 from workers.native import layouts
-from workers.risk.settings import RiskSettings
+from workers.risk import reference
+from workers.risk.settings import RiskLimits
+
+DECISIONS = 4096
+"""How many of the last ones are remembered."""
 
 
 class Risk(Stage):
@@ -32,23 +37,62 @@ class Risk(Stage):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config)
-        self.settings = RiskSettings.of(config)
+        self.limits = RiskLimits.of(config)
         self.masks = BreakerMasks.of(config)
 
     def cells(self) -> dict[str, tuple[np.dtype[Any], int]]:
-        """Return the state: the account, each instrument's position, each open order.
+        """Return the state; `native/state.hpp` explains it.
 
         Reducing orders may pass the limit of open orders; there is room for one an instrument more.
         """
         count = len(self.instruments)
+        # The numbers of a row are read by the kernel as it lies there: whole words of both.
+        padded = -(-count // 4) * 4
+        row = np.dtype([("value", "<i2", (padded,)), ("samples", "<u2", (padded,))])
+        words = -(-count // 64)
+        bits = np.dtype([("long", "<u8", (words,)), ("short", "<u8", (words,))])
         return {
             "account": (layouts["RiskAccount"], 1),
             "instruments": (layouts["RiskInstrument"], count),
-            "orders": (layouts["RiskOrder"], self.settings.open_orders + count),
+            "orders": (layouts["RiskOrder"], self.limits.settings.open_orders + count),
+            "venues": (layouts["RiskPart"], self.limits.venues),
+            "classes": (layouts["RiskPart"], self.limits.asset_classes),
+            "strategies": (layouts["RiskStrategy"], len(self.limits.strategies)),
+            "signals": (layouts["RiskSignal"], len(self.limits.strategies) * count),
+            "recent": (layouts["RiskRecent"], count),
+            "spreads": (layouts["RiskSpreads"], count),
+            "open": (bits, 1),
+            "correlations": (row, count),
+            "decisions": (layouts["RiskDecision"], DECISIONS),
+            "codes": (layouts["RiskCodes"], 1),
         }
 
     def kernel(self) -> object:
         """Return the native kernel; reference.py says what it does."""
         return native.risk(
-            **self.settings._asdict(), **self.masks._asdict(), instruments=self.instruments
+            settings=self.limits.settings,
+            instrument_limits=self.limits.instruments,
+            strategy_limits=self.limits.strategies,
+            **self.masks._asdict(),
+            instruments=self.instruments,
         )
+
+    def reference(self) -> reference.Risk:
+        """Return the same in slow, obvious Python."""
+        counts = {group: count for group, (_, count) in self.cells().items()}
+        return reference.Risk(self.limits, self.masks, self.instruments, counts)
+
+
+class SteppedRisk(Risk):
+    """Risk with the input that no ring carries yet: for tests, replay and measurements."""
+
+    emits: ClassVar[Mapping[str, Mapping[str, int]]] = {
+        "executions": Risk.emits["executions"],
+        "intents": Risk.emits["intents"],
+        "correlations": Risk.emits["correlations"],
+        "control": {},
+        TICK: Risk.emits[TICK],
+    }
+    types: ClassVar[Mapping[str, np.dtype[np.void]]] = {
+        "control": CONTROL,
+    }

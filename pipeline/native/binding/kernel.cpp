@@ -154,6 +154,7 @@ void bind_kernel(nb::module_& module) {
     layouts["Order"] = described<Order>();
     layouts["Execution"] = described<Execution>();
     layouts["Outcome"] = described<Outcome>();
+    layouts["Control"] = described<Control>();
     layouts["Cursors"] = described<Cursors>();
     return layouts;
   });

@@ -54,6 +54,20 @@ class PyReplay {
 
   /// Runs the steps of `contexts`; `inputs[i]` are the records of ring i from sequence `first[i]` on.
   void run(nb::handle contexts, nb::handle inputs, std::vector<std::uint64_t> first) {
+    run_in_batches(contexts, inputs, std::move(first), 1, nullptr);
+  }
+
+  /// The same in batches of so many steps; returns how long each took with its commit, in ns.
+  std::vector<std::int64_t> time(nb::handle contexts, nb::handle inputs,
+                                 std::vector<std::uint64_t> first, std::size_t batch) {
+    std::vector<std::int64_t> took;
+    run_in_batches(contexts, inputs, std::move(first), std::max<std::size_t>(1, batch), &took);
+    return took;
+  }
+
+ private:
+  void run_in_batches(nb::handle contexts, nb::handle inputs, std::vector<std::uint64_t> first,
+                      std::size_t batch, std::vector<std::int64_t>* took) {
     Py_buffer view;
     if (PyObject_GetBuffer(contexts.ptr(), &view, PyBUF_C_CONTIGUOUS) != 0) throw nb::python_error();
     const Buffer steps(view, sizeof(Context), "contexts");
@@ -68,6 +82,11 @@ class PyReplay {
     if (records.size() != inputs_.size() || first.size() != inputs_.size())
       fail("ArgumentError", "a replay needs the records of each of its " +
                                 std::to_string(inputs_.size()) + " input rings");
+    if (took != nullptr) {
+      took->reserve(steps.count / batch + 1);
+      replay_->reserve(steps.count);
+    }
+    std::int64_t began = 0;
     for (std::size_t n = 0; n < steps.count; ++n) {
       Context context;
       std::memcpy(&context, steps.record(n), sizeof context);
@@ -85,9 +104,15 @@ class PyReplay {
                                   text(inputs_[context.source].name) + ", which was not given");
         input = ring.record(place);
       }
-      replay_->step(context, input);
+      if (took != nullptr && n % batch == 0) began = shm::monotonic_ns();
+      replay_->run(context, input);
+      if ((n + 1) % batch != 0 && n + 1 != steps.count) continue;
+      replay_->commit(context.step);
+      if (took != nullptr) took->push_back(shm::monotonic_ns() - began);
     }
   }
+
+ public:
 
   /// What was emitted to a ring since the last call, as bytes of records one behind the other.
   nb::bytes take(std::size_t ring) {
@@ -141,6 +166,8 @@ void bind_replay(nb::module_& module) {
       .def(nb::init<nb::object, nb::handle, nb::handle, nb::handle>(), nb::arg("kernel"),
            nb::arg("groups"), nb::arg("inputs"), nb::arg("outputs"))
       .def("run", &PyReplay::run, nb::arg("contexts"), nb::arg("inputs"), nb::arg("first"))
+      .def("time", &PyReplay::time, nb::arg("contexts"), nb::arg("inputs"), nb::arg("first"),
+           nb::arg("batch"))
       .def("take", &PyReplay::take, nb::arg("ring"))
       .def("state", &PyReplay::state, nb::arg("group"));
 }

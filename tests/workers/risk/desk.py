@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from pipeline import replay
+from pipeline.config.model import Config
 from pipeline.instruments import E8
-from pipeline.records import EXECUTION, INTENT, QUOTE, Array
+from pipeline.records import CONTROL, CORRELATIONS, EXECUTION, INTENT, QUOTE, Array
 from pipeline.topology import components
-from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, Mode, Side
+from pipeline.vocabulary import CHECKS, ControlKind, Denial, ExecutionKind, Mode, Side
 from shm.breaker_types import GlobalState
-from workers.risk import reference
-from workers.risk.stage import Risk
+from workers.risk.stage import SteppedRisk
 
 ENGINES = ("native", "reference")
 
@@ -44,19 +45,36 @@ INSTRUMENTS = [
 ]
 
 
-def config(equity: str = "100000", **risk: int) -> dict[str, Any]:
+DEFAULTS: Mapping[str, Any] = MappingProxyType(Config().resolved()["risk"])
+
+# Each test is about few limits: all that can be off is, but for those of a position and its stop.
+LOOSE: Mapping[str, Any] = MappingProxyType(
+    dict.fromkeys(
+        (
+            *("gross", "directional", "venue", "asset_class", "order_notional"),
+            *("daily_loss", "weekly_loss", "monthly_loss"),
+        ),
+        "0",
+    )
+    | dict.fromkeys(
+        (
+            *("leverage_bp", "margin_bp", "concentration_bp", "positions", "per_symbol"),
+            *("slippage_bp", "spread_factor", "jump_bp", "dup_count", "repeated", "correlated"),
+            *("strategy_rate", "symbol_rate", "venue_rate", "global_rate"),
+            *("risk_bp", "reduce_bp", "losses", "stop_cooldown_s"),
+        ),
+        0,
+    )
+    | {"passive_collar_bp": 10_000, "symbol_orders": 15}
+)
+
+
+def config(equity: str = "100000", **risk: Any) -> dict[str, Any]:
     """A resolved configuration, as far as risk and executor read it."""
-    limits = {
-        "position_bp": 200,
-        "stale_ms": STALE_MS,
-        "stop_distance_bp": 400,
-        "drawdown_bp": 1500,
-        "open_orders": 100,
-    }
     return {
         "equity": equity,
         "instruments": INSTRUMENTS,
-        "risk": limits | risk,
+        "risk": {**DEFAULTS, **LOOSE, **risk},
         "executor": {"slippage_bp": 0},
     }
 
@@ -87,13 +105,20 @@ class Driver(replay.Driver):
 
 
 def quote(
-    bid: int = 99, ask: int = 100, *, link_ns: int = NOW, received_ns: int = NOW, stale: int = 0
+    bid: int = 99,
+    ask: int = 100,
+    *,
+    link_ns: int = NOW,
+    received_ns: int = NOW,
+    stale: int = 0,
+    size: int = 0,
 ) -> Array:
     """A quote; fresh unless told otherwise."""
     record = np.zeros(1, QUOTE)
     record["bid"], record["ask"] = bid, ask
     record["link_ns"], record["received_ns"] = link_ns, received_ns
     record["stale"] = stale
+    record["bid_quantity"] = record["ask_quantity"] = size
     return record
 
 
@@ -119,11 +144,18 @@ def e8(amount: float) -> int:
 class Desk:
     """A stage of one engine, asked one thing at a time."""
 
-    def __init__(self, engine: str, equity: str = "100000", **risk: int) -> None:
-        self.stage = Risk(config(equity, **risk))
-        stage = self.stage
-        kernel = reference.Risk(stage.settings, stage.masks, stage.instruments)
-        self.driver = Driver(self.stage, kernel if engine == "reference" else None)
+    def __init__(
+        self,
+        engine: str,
+        equity: str = "100000",
+        settings: Mapping[str, Any] | None = None,
+        **risk: Any,
+    ) -> None:
+        self.stage = SteppedRisk(config(equity, **risk) if settings is None else settings)
+        kernel = self.stage.reference() if engine == "reference" else None
+        self.driver = Driver(self.stage, kernel)
+        self.now = NOW
+        self.ids = itertools.count(7)
 
     def ask(
         self,
@@ -136,17 +168,17 @@ class Desk:
         """Send an intent, by default a sound one for 10 lots; return (order, outcome)."""
         self.driver.breakers = breakers
         sound = {
-            "intent_id": 7,
+            "intent_id": fields.get("intent_id") or next(self.ids),
             "side": Side.BUY,
             "quantity": 10,
             "stop": 97,
-            "created_ns": NOW,
+            "created_ns": self.now,
             "ttl_ns": TTL,
         }
         answers = self.driver.step(
             "intents",
             record_of(INTENT, **sound | fields),
-            now_ns=NOW,
+            now_ns=self.now,
             halted=halted,
             quote=quote() if market is None else market,
         )
@@ -169,7 +201,7 @@ class Desk:
         [(ring, outcome)] = self.driver.step(
             "executions",
             record_of(EXECUTION, **fill | fields),
-            now_ns=NOW,
+            now_ns=self.now,
             quote=quote() if market is None else market,
         )
         assert ring == "outcomes"
@@ -178,7 +210,9 @@ class Desk:
     def tick(self, market: Array, instrument: int = 0) -> None:
         """Let risk look at the market."""
         self.driver.breakers = ALL_IS_WELL
-        answers = self.driver.step("tick", None, now_ns=NOW, quote=market, instrument=instrument)
+        answers = self.driver.step(
+            "tick", None, now_ns=self.now, quote=market, instrument=instrument
+        )
         assert answers == []
 
     def flatten(
@@ -194,13 +228,25 @@ class Desk:
         answers = self.driver.step(
             "tick",
             None,
-            now_ns=NOW,
+            now_ns=self.now,
             halted=halted,
             quote=quote() if market is None else market,
             instrument=instrument,
         )
         assert [ring for ring, _ in answers] in ([], ["orders"])
         return answers[0][1] if answers else None
+
+    def control(self, kind: ControlKind, amount: int = 0) -> None:
+        """Tell risk something as an operator."""
+        record = record_of(CONTROL, kind=kind, amount=amount)
+        assert self.driver.step("control", record, now_ns=self.now) == []
+
+    def correlate(self, instrument: int, value: Sequence[int], samples: int = 100) -> None:
+        """Give it a row of correlations, in basis points."""
+        row = record_of(CORRELATIONS, instrument=instrument, count=len(value))
+        row["value"][0, : len(value)] = value
+        row["samples"][0, : len(value)] = samples
+        assert self.driver.step("correlations", row, now_ns=self.now) == []
 
     @property
     def account(self) -> np.void:
@@ -223,5 +269,5 @@ class Desk:
         """Whether all money is accounted for."""
         account = {name: int(self.account[name]) for name in self.account.dtype.names or ()}
         cost = sum(int(cost) for cost in self.driver.state("instruments")["cost_e8"])
-        expected = account["opening_e8"] + account["realised_e8"] - account["fees_e8"]
-        return account["cash_e8"] + cost == expected
+        expected = account["opening_e8"] + account["flows_e8"] + account["realised_e8"]
+        return account["cash_e8"] + cost == expected - account["fees_e8"]

@@ -14,7 +14,7 @@ from pipeline.replay import Driver
 from pipeline.vocabulary import Denial, ExecutionKind, OutcomeKind, Side
 from tests.workers.risk.desk import ENGINES, NOW, Desk, codes, config, e8, quote, record_of
 from workers.risk import reference
-from workers.risk.stage import Risk
+from workers.risk.stage import SteppedRisk
 
 
 @pytest.mark.parametrize("first", ["intent", "execution", "tick"])
@@ -28,7 +28,7 @@ def test_the_first_step_of_any_kind_opens_the_account(kind: str, first: str) -> 
         case _:
             desk.tick(quote())
     account = desk.account
-    for field in ("opening_e8", "cash_e8", "equity_e8", "high_water_e8"):
+    for field in ("opening_e8", "cash_e8", "equity_e8", "units"):
         assert account[field] == e8(1234.5)
     assert (account["begun"], account["next_order_id"]) == (1, 1)
 
@@ -204,7 +204,8 @@ def test_what_cannot_be_booked_stops_us(
 
 
 def test_money_that_is_missing_stops_us() -> None:
-    stage = Risk(config())
+    stage = SteppedRisk(config())
+    counts = {group: count for group, (_, count) in stage.cells().items()}
 
     class Embezzler(reference.Risk):
         def step(self, context: Any, event: Any, state: Any, emit: Any) -> None:
@@ -212,7 +213,7 @@ def test_money_that_is_missing_stops_us() -> None:
             state.edit("account", 0)["cash_e8"] -= 1
             super().step(context, event, state, emit)
 
-    driver = Driver(stage, Embezzler(stage.settings, stage.masks, stage.instruments))
+    driver = Driver(stage, Embezzler(stage.limits, stage.masks, stage.instruments, counts))
     fill = record_of(EXECUTION, kind=ExecutionKind.FILL, side=1, quantity=1, price=1)
     with pytest.raises(RuntimeError, match="cash \\+ cost of positions was 9999999999999, must be"):
         driver.step("executions", fill, now_ns=NOW)

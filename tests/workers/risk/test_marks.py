@@ -52,7 +52,8 @@ def test_an_invalid_quote_marks_nothing(desk: Desk, market: Array) -> None:
     desk.tick(quote(110, 111))
     desk.tick(market)
     assert desk.held()["mark"] == 110
-    assert desk.account["high_water_e8"] == desk.account["equity_e8"] == e8(100_100)
+    assert desk.account["equity_e8"] == e8(100_100)
+    assert desk.account["high_water_e12"] == desk.account["nav_e12"] == 1001 * 10**9
     desk.tick(quote(120, 121, link_ns=NOW - STALE_MS * 1_000_000))
     assert desk.held()["mark"] == 120
 
@@ -66,12 +67,12 @@ def test_a_fill_before_any_valid_quote_is_marked_at_its_price(desk: Desk) -> Non
 def test_the_high_water_mark_goes_up_only_and_on_ticks_only(desk: Desk) -> None:
     desk.execute(quantity=10, price=50, market=quote(100, 101))
     assert desk.account["equity_e8"] == e8(100_500)
-    assert desk.account["high_water_e8"] == e8(100_000)
+    assert desk.account["high_water_e12"] == 10**12
     heights = []
     for bid in (100, 120, 90, 119, 121):
         desk.tick(quote(bid, bid + 1))
-        heights.append(int(desk.account["high_water_e8"]))
-    assert heights == [e8(100_500), e8(100_700), e8(100_700), e8(100_700), e8(100_710)]
+        heights.append(int(desk.account["high_water_e12"]))
+    assert heights == [each * 10**7 for each in (100_500, 100_700, 100_700, 100_700, 100_710)]
 
 
 @pytest.mark.parametrize(("bid", "reached"), [(86, False), (85, True), (84, True)])

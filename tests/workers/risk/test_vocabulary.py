@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.vocabulary import CHECKS, Denial
+from pipeline.config.risk import Risk
+from pipeline.vocabulary import CHECKS, RULES, Denial, rules_table
+from workers import risk
 
 HEADER = Path(__file__).parents[3] / "pipeline" / "native" / "vocabulary.hpp"
 
@@ -28,3 +30,15 @@ def test_cpp_and_python_have_the_same_codes_in_the_same_order() -> None:
     numbers = {name: int(value) for name, value in re.findall(r"(k\w+) = (\d+)", enum)}
     assert list(numbers.values()) == [int(code) for code in Denial]
     assert [numbers[name] for name in re.findall(r"Denial::(k\w+)", table)] == list(CHECKS)
+
+
+def test_the_readme_has_the_table_that_the_code_gives() -> None:
+    text = (Path(risk.__file__).parent / "README.md").read_text()
+    table = text.partition("<!-- rules -->\n")[2].partition("<!-- end of rules -->")[0]
+    assert table == rules_table()
+    assert list(RULES) == list(CHECKS)
+
+
+def test_the_limits_that_the_table_names_are_keys_of_the_configuration() -> None:
+    own = {key for key in (rule.key for rule in RULES.values()) if key and "." not in key}
+    assert own <= set(Risk.model_fields)

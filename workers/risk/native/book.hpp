@@ -1,8 +1,9 @@
-// The book-keeping of fills and marks. Cash is rounded once, when a fill is booked; what a position
+// The book-keeping of fills and marks; workers/risk/book.py is the same in Python. Cash is rounded once, when a fill is booked; what a position
 // cost is kept as a total, so nothing is ever lost to an average.
 #pragma once
 
 #include "../../../pipeline/native/money.hpp"
+#include "limits.hpp"
 #include "state.hpp"
 
 namespace bot4 {
@@ -29,17 +30,20 @@ inline void book_fill(RiskAccount& account, RiskInstrument& held, const Instrume
   held.position = checked("position", position + lots);
 }
 
-/// Values a position at the side of the quote where it could be closed, and judges the drawdown.
-inline void revalue(RiskAccount& account, RiskInstrument& held, const Instrument& instrument,
-                    const RiskSettings& settings) {
+/// Values a position at the side of the quote where it could be closed.
+inline void revalue(RiskAccount& account, RiskInstrument& held, const Instrument& instrument) {
   held.mark = held.position > 0 ? held.bid : held.position < 0 ? held.ask : 0;
   const std::int64_t before = held.value_e8;
   held.value_e8 = checked("value_e8", amount_e8(held.mark, held.position, instrument));
   account.value_e8 = checked("value_e8", Wide{account.value_e8} - before + held.value_e8);
-  account.equity_e8 = checked("equity_e8", Wide{account.cash_e8} + account.value_e8);
-  if ((Wide{account.high_water_e8} - account.equity_e8) * kBasisPoints >=
-      Wide{account.high_water_e8} * settings.drawdown_bp)
-    account.drawdown = 1;
+}
+
+/// Whether a quote is so far from the last one that another has to confirm it; 0 bp: never.
+constexpr bool is_jump(std::int64_t bid, std::int64_t ask, const Quote& quote,
+                       std::int64_t jump_bp) {
+  const Wide before = Wide{bid} + ask;
+  const Wide moved = Wide{quote.bid} + quote.ask - before;
+  return jump_bp != 0 && (moved < 0 ? -moved : moved) * kBasisPoints > before * jump_bp;
 }
 
 }  // namespace bot4

@@ -1,6 +1,6 @@
 // Whether an intent may become an order: every check of kChecks, all of them each time, so that the
-// answer names all that is wrong. workers/risk/checks.py is the same in slow, obvious Python, with
-// the formulas in a table.
+// answer names all that is wrong. A pure function of plain values; workers/risk/checks.py is the same
+// in slow, obvious Python, and workers/risk/README.md has the formulas in a table.
 #pragma once
 
 #include <bit>
@@ -10,12 +10,10 @@
 #include "../../../pipeline/native/mode.hpp"
 #include "../../../pipeline/native/money.hpp"
 #include "../../../pipeline/native/vocabulary.hpp"
+#include "limits.hpp"
 #include "state.hpp"
 
 namespace bot4 {
-
-/// How far from the reference price a market order may trade.
-inline constexpr std::int64_t kCollarBp = 500;
 
 /// The feed stands by it, and word came over its link recently: a quiet market is not a stale one.
 constexpr bool is_fresh(const Quote& quote, std::int64_t now_ns, std::int64_t stale_ns) {
@@ -27,8 +25,8 @@ constexpr bool is_crossed(const Quote& quote) {
 }
 
 /// The worst price of a market order, rounded towards the reference.
-constexpr std::int64_t collar(std::int64_t reference, std::int64_t side) {
-  const Wide price = Wide{reference} * (kBasisPoints + side * kCollarBp);
+constexpr std::int64_t collar(std::int64_t reference, std::int64_t side, std::int64_t collar_bp) {
+  const Wide price = Wide{reference} * (kBasisPoints + side * collar_bp);
   if (side < 0) return static_cast<std::int64_t>(ceil_div(price, kBasisPoints));
   return static_cast<std::int64_t>(std::min<Wide>(floor_div(price, kBasisPoints),
                                                   std::numeric_limits<std::int64_t>::max()));
@@ -40,90 +38,356 @@ constexpr Wide cost_e8(std::int64_t limit, std::int64_t quantity, const Instrume
   return cost + std::max<Wide>(0, fee_e8(cost, instrument.taker_fee_e8));
 }
 
+/// Whether GCRA lets one more through: a burst at most before the interval counts.
+constexpr bool conforms(std::int64_t tat_ns, std::int64_t now_ns, std::int64_t interval_ns,
+                        std::int64_t burst) {
+  return interval_ns == 0 || now_ns >= Wide{tat_ns} - Wide{interval_ns} * (burst - 1);
+}
+
+/// What an instrument adds to the worst cases: each side as if all its open orders filled.
+struct WorstCase {
+  Wide long_e8 = 0, short_e8 = 0;
+  Wide gross() const { return std::max(long_e8, short_e8); }
+};
+
+constexpr WorstCase worst_case(Wide position, Wide buys, Wide sells, std::int64_t bid,
+                               std::int64_t ask, const Instrument& instrument) {
+  return {notional_e8(ask, std::max<Wide>(0, position + buys), instrument),
+          notional_e8(bid, std::max<Wide>(0, sells - position), instrument)};
+}
+
+/// The prices by which an order's worst case is valued: that of its own side is the one it was
+/// judged by; of the other nothing new is believed.
+struct Sides {
+  std::int64_t bid, ask;
+};
+
+constexpr Sides sides_of(const RiskInstrument& held, bool buys, std::int64_t reference) {
+  if (buys) return {held.worst_bid != 0 ? held.worst_bid : reference, reference};
+  return {reference, held.worst_ask != 0 ? held.worst_ask : reference};
+}
+
 /// What the checks found, and what the order would be.
 struct Verdict {
   std::uint64_t failed = 0;  // a bit a check
   std::int64_t limit = 0;
   Wide cost = 0;             // of a buy
+  Wide at_risk = 0;          // from the reference to the stop, if it enters
+  bool reducing = false;
+  Wide value = 0, bound = 0;  // that the first failing check compared
 
-  void fail_if(Denial code, bool failing) {
-    if (failing) failed |= bit_of(code);
+  void check(Denial code, bool failing, Wide is = 0, Wide limit_is = 0) {
+    if (!failing) return;
+    const std::uint64_t bit = bit_of(code);
+    if ((failed & (bit - 1)) == 0) {
+      value = is;
+      bound = limit_is;
+    }
+    failed |= bit;
   }
+  /// `is` must not be above `limit_is`.
+  void at_most(Denial code, Wide is, Wide limit_is) { check(code, is > limit_is, is, limit_is); }
   /// The first failing check in the order of evaluation.
   Denial code() const { return failed == 0 ? Denial::kNone : kChecks[std::countr_zero(failed)]; }
 };
 
-/// What an intent is judged by. The instrument and what is held of it are null if it is unknown.
+/// What an intent is judged by. What is of its instrument, or of its strategy, is null if that is
+/// unknown.
 struct Facts {
   const Context& context;
   const RiskSettings& settings;
   const Admission& admission;
   const RiskAccount& account;
-  const Instrument* instrument;
-  const RiskInstrument* held;
-  bool has_free_cell;
+  const Instrument* instrument = nullptr;
+  const InstrumentLimits* limits = nullptr;
+  const RiskInstrument* held = nullptr;
+  const RiskPart* venue = nullptr;
+  const RiskPart* asset_class = nullptr;
+  const RiskRecent* recent = nullptr;
+  const StrategyLimits* strategy = nullptr;
+  const RiskStrategy* pace = nullptr;
+  const RiskSignal* signal = nullptr;
+  bool is_id_used = false;       // by an intent of other content, or of one that is forgotten
+  bool has_free_cell = false;
+  std::int64_t opposite = 0;     // best limit of our open orders on the other side; 0: there is none
+  std::int64_t correlated = 0;   // instruments held the same way, beyond the limit of correlation
 };
 
 inline bool is_well_formed(const Intent& intent) {
-  return intent.quantity > 0 && (intent.side == Side::kBuy || intent.side == Side::kSell) &&
-         intent.limit >= 0 && intent.stop >= 0 && intent.reduce_only <= 1;
+  return intent.intent_id != 0 && intent.quantity > 0 &&
+         (intent.side == Side::kBuy || intent.side == Side::kSell) && intent.limit >= 0 &&
+         intent.stop >= 0 && intent.target >= 0 && intent.reduce_only <= 1;
 }
+
+namespace detail {
+
+/// The tighter of two limits, of which 0 is none.
+constexpr std::int64_t tighter(std::int64_t a, std::int64_t b) {
+  return a == 0 ? b : b == 0 ? a : std::min(a, b);
+}
+
+constexpr Wide magnitude(Wide value) { return value < 0 ? -value : value; }
+
+/// What depends on the order's price, and on the reference.
+inline void check_price(Verdict& verdict, const Intent& intent, const Facts& facts,
+                        std::int64_t side, std::int64_t reference, Wide notional) {
+  const RiskSettings& settings = facts.settings;
+  const Quote& quote = facts.context.quote;
+  const std::int64_t wider = verdict.reducing ? 2 : 1;
+  if (intent.limit != 0) {
+    const Wide beyond = Wide{intent.limit} - reference;
+    verdict.at_most(Denial::kPriceCollar, side * beyond * kBasisPoints,
+                    Wide{reference} * settings.collar_bp * wider);
+    verdict.at_most(Denial::kPassiveCollar, magnitude(beyond) * kBasisPoints,
+                    Wide{reference} * settings.passive_collar_bp);
+  }
+  // The quote carries the size of the top only: as much is taken to lie at each tick behind it, to
+  // the order's limit.
+  const std::int64_t size = side > 0 ? quote.ask_quantity : quote.bid_quantity;
+  if (settings.slippage_bp != 0 && size > 0 && intent.quantity > size) {
+    const Wide away = std::max<Wide>(0, side * (Wide{verdict.limit} - reference));
+    const Wide behind = (Wide{intent.quantity} - 1) / size;  // whole ticks that are used up
+    const Wide walked = product(product(behind, behind - 1) / 2, size) +
+                        product(behind, Wide{intent.quantity} - behind * size);
+    const Wide slipped = std::min(walked, product(away, Wide{intent.quantity} - size));
+    verdict.at_most(Denial::kSlippage, product(slipped, kBasisPoints),
+                    product(product(reference, intent.quantity), settings.slippage_bp * wider));
+  }
+  const std::int64_t own = facts.strategy == nullptr ? 0 : facts.strategy->order_notional_e8;
+  if (const std::int64_t most = tighter(facts.limits->order_notional_e8, own); most != 0)
+    verdict.at_most(Denial::kNotionalMax, notional, most);
+}
+
+/// Exposure: with the order and all that is under way filled.
+inline void check_exposure(Verdict& verdict, const Intent& intent, const Facts& facts,
+                           std::int64_t reference, Wide worst) {
+  const RiskSettings& settings = facts.settings;
+  const RiskAccount& account = facts.account;
+  const RiskInstrument& held = *facts.held;
+  const Instrument& instrument = *facts.instrument;
+  const bool buys = intent.side == Side::kBuy;
+  const Sides at = sides_of(held, buys, reference);
+  const Wide exposure = notional_e8(reference, magnitude(worst), instrument);
+  verdict.at_most(Denial::kPositionSize, exposure * kBasisPoints,
+                  Wide{account.equity_e8} * facts.limits->position_bp);
+
+  const WorstCase after = worst_case(
+      held.position, Wide{held.reserved_buy} + (buys ? intent.quantity : 0),
+      Wide{held.reserved_sell} + (buys ? 0 : intent.quantity), at.bid, at.ask, instrument);
+  const Wide added = after.gross() - std::max(held.long_e8, held.short_e8);
+  const Wide gross = account.gross_e8 + added;
+  const Wide longs = account.long_e8 + after.long_e8 - held.long_e8;
+  const Wide shorts = account.short_e8 + after.short_e8 - held.short_e8;
+  if (settings.gross_e8 != 0) {
+    verdict.at_most(Denial::kGross, gross, settings.gross_e8);
+    if (settings.concentration_bp != 0)
+      verdict.at_most(Denial::kConcentration, exposure * kBasisPoints,
+                      Wide{settings.gross_e8} * settings.concentration_bp);
+  }
+  if (settings.directional_e8 != 0)
+    verdict.at_most(Denial::kDirectional, buys ? longs : shorts, settings.directional_e8);
+  if (settings.venue_e8 != 0)
+    verdict.at_most(Denial::kVenue, facts.venue->gross_e8 + added, settings.venue_e8);
+  if (settings.asset_class_e8 != 0)
+    verdict.at_most(Denial::kAssetClass, facts.asset_class->gross_e8 + added,
+                    settings.asset_class_e8);
+  if (settings.leverage_bp != 0)
+    verdict.at_most(Denial::kLeverage, gross * kBasisPoints,
+                    Wide{account.equity_e8} * settings.leverage_bp);
+  if (settings.margin_bp != 0 && after.short_e8 > held.short_e8)
+    verdict.at_most(Denial::kMargin, shorts * settings.margin_bp,
+                    Wide{account.equity_e8} * kBasisPoints);
+}
+
+/// The stop, and what is lost if it is hit.
+inline void check_loss(Verdict& verdict, const Intent& intent, const Facts& facts,
+                       std::int64_t side, std::int64_t reference, Wide notional) {
+  const RiskSettings& settings = facts.settings;
+  const RiskAccount& account = facts.account;
+  const Instrument& instrument = *facts.instrument;
+  const Wide distance = side * (Wide{reference} - intent.stop);
+  const Wide farthest = Wide{reference} * facts.limits->stop_distance_bp;
+  if (intent.stop != 0) {
+    verdict.check(Denial::kStopWrongSide, distance <= 0, distance, 0);
+    verdict.at_most(Denial::kStopTooFar, distance * kBasisPoints, farthest);
+  }
+  // Without a stop the loss is taken to end where the farthest one would be.
+  const auto ticks = static_cast<std::int64_t>(std::min<Wide>(
+      intent.stop != 0 ? magnitude(distance) : ceil_div(farthest, kBasisPoints),
+      std::numeric_limits<std::int64_t>::max()));
+  verdict.at_risk = notional_e8(ticks, intent.quantity, instrument);
+  if (facts.strategy != nullptr && facts.strategy->risk_bp != 0) {
+    const Wide out = notional_e8(intent.stop != 0 ? intent.stop : reference, intent.quantity,
+                                 instrument);
+    const Wide fees = std::max<Wide>(0, fee_e8(notional, instrument.taker_fee_e8)) +
+                      std::max<Wide>(0, fee_e8(out, instrument.taker_fee_e8));
+    verdict.at_most(Denial::kRiskPerTrade, (verdict.at_risk + fees) * kBasisPoints,
+                    Wide{account.equity_e8} * facts.strategy->risk_bp);
+  }
+  const Wide worst = account.equity_e8 - (account.at_risk_e8 + verdict.at_risk);
+  const auto period = [&](Denial code, std::int64_t open_e8, std::int64_t limit_e8) {
+    if (limit_e8 != 0)
+      verdict.check(code, worst - open_e8 <= -Wide{limit_e8}, worst - open_e8, -Wide{limit_e8});
+  };
+  period(Denial::kDaily, account.day_open_e8, settings.daily_e8);
+  period(Denial::kWeekly, account.week_open_e8, settings.weekly_e8);
+  period(Denial::kMonthly, account.month_open_e8, settings.monthly_e8);
+}
+
+/// How often, and how many.
+inline void check_counts(Verdict& verdict, const Intent& intent, const Facts& facts) {
+  const RiskSettings& settings = facts.settings;
+  const RiskAccount& account = facts.account;
+  const RiskInstrument& held = *facts.held;
+  const std::int64_t now = facts.context.now_ns;
+  if (settings.dup_count != 0) {
+    const RiskRecent& recent = *facts.recent;
+    std::int64_t equal = 0;
+    for (std::uint64_t i = 1; i <= RiskRecent::kMost; ++i) {
+      const std::uint64_t at = (recent.next - i) % RiskRecent::kMost;
+      if (recent.at_ns[at] == 0 || Wide{now} - recent.at_ns[at] >= settings.dup_ns) break;
+      equal += recent.strategy[at] == intent.strategy &&
+               recent.side[at] == static_cast<std::int8_t>(intent.side) &&
+               recent.quantity[at] == intent.quantity && recent.limit[at] == intent.limit;
+    }
+    verdict.check(Denial::kDupEconomic, equal >= settings.dup_count, equal,
+                  settings.dup_count);
+  }
+  const auto rate = [&](Denial code, std::int64_t tat, std::int64_t interval, std::int64_t burst) {
+    verdict.check(code, !conforms(tat, now, interval, burst), tat, now);
+  };
+  if (facts.strategy != nullptr) {
+    rate(Denial::kRateStrategy, facts.pace->tat_ns, facts.strategy->rate_ns,
+         facts.strategy->rate_burst);
+    const std::int64_t before =
+        facts.signal->side == static_cast<std::int64_t>(intent.side) ? facts.signal->count : 0;
+    verdict.check(Denial::kRepeatedExec,
+                  settings.repeated != 0 && before >= settings.repeated, before,
+                  settings.repeated);
+  }
+  rate(Denial::kRateSymbol, held.tat_ns, settings.symbol_ns, settings.symbol_burst);
+  rate(Denial::kRateVenue, facts.venue->tat_ns, settings.venue_ns, settings.venue_burst);
+  rate(Denial::kRateGlobal, account.tat_ns, settings.global_ns, settings.global_burst);
+  const bool is_new = held.position == 0 && held.reserved_buy == 0 && held.reserved_sell == 0;
+  verdict.check(Denial::kMaxPositions,
+                settings.positions != 0 && is_new && account.positions >= settings.positions,
+                account.positions, settings.positions);
+  verdict.check(Denial::kPerSymbol,
+                settings.per_symbol != 0 && held.entries >= settings.per_symbol, held.entries,
+                settings.per_symbol);
+  verdict.check(Denial::kCorrelation,
+                settings.correlated != 0 && facts.correlated >= settings.correlated,
+                facts.correlated, settings.correlated);
+  verdict.check(Denial::kDrawdown, account.drawdown != 0);
+  verdict.check(Denial::kConsecLosses, settings.losses != 0 && account.losses >= settings.losses,
+                account.losses, settings.losses);
+  verdict.check(Denial::kCooldown, now < held.cooldown_until_ns, now, held.cooldown_until_ns);
+}
+
+}  // namespace detail
 
 /// Evaluates all checks. With a bad field or an unknown instrument only what needs neither is
 /// checked; without a reference price, only what needs none.
 inline Verdict evaluate(const Intent& intent, const Facts& facts) {
-  const auto& [context, settings, admission, account, instrument, held, has_free_cell] = facts;
+  const Context& context = facts.context;
+  const RiskSettings& settings = facts.settings;
+  const RiskAccount& account = facts.account;
   const Quote& quote = context.quote;
+  const bool is_sound = is_well_formed(intent);
   Verdict verdict;
-  verdict.fail_if(Denial::kBadField, !is_well_formed(intent));
-  verdict.fail_if(Denial::kUnknownInstrument, instrument == nullptr);
-  verdict.fail_if(Denial::kKilled, is_killed(context, true, intent.reduce_only == 1));
-  verdict.fail_if(Denial::kIntentExpired,
-                  Wide{context.now_ns} - intent.created_ns > intent.ttl_ns);
-  if (!is_well_formed(intent) || instrument == nullptr) return verdict;
+  verdict.check(Denial::kBadField, !is_sound);
+  verdict.check(Denial::kUnknownInstrument, facts.instrument == nullptr);
+  verdict.check(Denial::kRestricted,
+                facts.strategy == nullptr || facts.strategy->halted != 0 ||
+                    (facts.instrument != nullptr &&
+                     facts.strategy->trades[intent.header.instrument] == 0),
+                intent.strategy);
+  verdict.at_most(Denial::kIntentExpired, Wide{context.now_ns} - intent.created_ns,
+                  intent.ttl_ns);
+  verdict.at_most(Denial::kStateStale, Wide{context.now_ns} - account.tick_ns,
+                  settings.state_stale_ns);
+  verdict.check(Denial::kDupId, facts.is_id_used);
+  if (!is_sound || facts.instrument == nullptr) {
+    verdict.check(Denial::kKilled, is_killed(context, false, false) || account.killed != 0);
+    return verdict;
+  }
 
+  const Instrument& instrument = *facts.instrument;
+  const InstrumentLimits& limits = *facts.limits;
+  const RiskInstrument& held = *facts.held;
   const bool buys = intent.side == Side::kBuy;
   const std::int64_t side = buys ? 1 : -1;
   // The order, and what is under way on its side, all filled.
-  const Wide same_side = Wide{buys ? held->reserved_buy : held->reserved_sell} + intent.quantity;
-  const Wide worst = held->position + side * same_side;
-  const bool reducing = buys ? held->position < 0 && worst <= 0 : held->position > 0 && worst >= 0;
+  const Wide same_side = Wide{buys ? held.reserved_buy : held.reserved_sell} + intent.quantity;
+  const Wide worst = held.position + side * same_side;
+  const bool reducing = buys ? held.position < 0 && worst <= 0 : held.position > 0 && worst >= 0;
   const std::int64_t reference = buys ? quote.ask : quote.bid;
   const bool priced = reference > 0;
-  verdict.limit = intent.limit != 0 ? intent.limit : priced ? collar(reference, side) : 0;
+  // Risk may be in a higher one by itself.
+  const auto mode = std::max(account.mode, static_cast<std::uint64_t>(mode_of(context)));
+  verdict.reducing = reducing;
+  verdict.limit = intent.limit != 0 ? intent.limit
+                  : priced          ? collar(reference, side, settings.collar_bp)
+                                    : 0;
 
-  verdict.fail_if(Denial::kKilled, is_killed(context, reducing, intent.reduce_only == 1));
-  verdict.fail_if(Denial::kModePaused, is_paused(context, reducing));
-  verdict.fail_if(Denial::kModeReduceOnly, is_reduce_only(context, reducing));
-  verdict.fail_if(Denial::kReduceOnlyIncreases, intent.reduce_only == 1 && !reducing);
-  verdict.fail_if(Denial::kBreakerOpen,
-                  !admission.admits(context, intent.header.instrument, reducing));
-  verdict.fail_if(Denial::kMarketStale, !is_fresh(quote, context.now_ns, settings.stale_ns));
-  verdict.fail_if(Denial::kMarketCrossed, is_crossed(quote));
-  verdict.fail_if(Denial::kOpenOrders,
-                  !has_free_cell || (!reducing && account.open_orders >= settings.open_orders));
+  verdict.check(Denial::kHalted, limits.halted != 0);
+  const bool flagged = intent.reduce_only == 1;
+  verdict.check(Denial::kKilled, is_killed(context, reducing, flagged) ||
+                                     (account.killed != 0 && !(reducing && flagged)));
+  verdict.check(Denial::kReduceOnlyIncreases, flagged && !reducing);
+  verdict.check(Denial::kBreakerOpen,
+                !facts.admission.admits(context, intent.header.instrument, reducing));
+  verdict.check(Denial::kBadTick, intent.limit % limits.price_step != 0 ||
+                                      intent.stop % limits.price_step != 0 ||
+                                      intent.target % limits.price_step != 0);
+  verdict.check(Denial::kBadLot, intent.quantity % limits.quantity_step != 0);
+  verdict.check(Denial::kQtyMin, intent.quantity < limits.min_lots, intent.quantity,
+                limits.min_lots);
+  verdict.check(Denial::kQtyMax, limits.max_lots != 0 && intent.quantity > limits.max_lots,
+                intent.quantity, limits.max_lots);
+  verdict.check(Denial::kMarketStale, !is_fresh(quote, context.now_ns, settings.stale_ns),
+                Wide{context.now_ns} - quote.link_ns, settings.stale_ns);
+  verdict.check(Denial::kMarketCrossed, is_crossed(quote), quote.bid, quote.ask);
+  verdict.check(Denial::kOrderQtyMax,
+                limits.order_lots != 0 && intent.quantity > limits.order_lots, intent.quantity,
+                limits.order_lots);
+  if (limits.adv_lots != 0)
+    verdict.at_most(Denial::kAdv, Wide{intent.quantity} * kBasisPoints,
+                    Wide{limits.adv_lots} * settings.adv_bp);
+  verdict.check(Denial::kSelfTrade,
+                !reducing && facts.opposite != 0 && (verdict.limit == 0 ||
+                                        (buys ? verdict.limit >= facts.opposite
+                                              : verdict.limit <= facts.opposite)),
+                verdict.limit, facts.opposite);
+  const auto under_way = static_cast<std::int64_t>(held.under_way);
+  const auto open_orders = static_cast<std::int64_t>(account.open_orders);
+  verdict.check(Denial::kOpenOrders,
+                !facts.has_free_cell || (!reducing && (open_orders >= settings.open_orders ||
+                                                       under_way >= settings.symbol_orders)),
+                open_orders, settings.open_orders);
+  const Wide notional = priced ? notional_e8(reference, intent.quantity, instrument) : 0;
+  if (priced) detail::check_price(verdict, intent, facts, side, reference, notional);
   if (buys) {
-    verdict.cost = cost_e8(verdict.limit, intent.quantity, *instrument);
-    verdict.fail_if(Denial::kBuyingPower,
-                    Wide{account.cash_e8} - account.reserved_e8 < verdict.cost);
+    verdict.cost = cost_e8(verdict.limit, intent.quantity, instrument);
+    verdict.at_most(Denial::kBuyingPower, verdict.cost,
+                    Wide{account.cash_e8} - account.reserved_e8);
   }
   if (reducing) return verdict;
 
-  verdict.fail_if(Denial::kStopRequired, intent.stop == 0);
-  verdict.fail_if(Denial::kDrawdown, account.drawdown != 0);
+  verdict.check(Denial::kNotReconciled, account.unreconciled != 0);
+  verdict.check(Denial::kModePaused, mode == static_cast<std::uint64_t>(Mode::kPaused));
+  verdict.check(Denial::kModeReduceOnly, mode >= static_cast<std::uint64_t>(Mode::kReduced));
+  verdict.check(Denial::kStopRequired, settings.stop_required != 0 && intent.stop == 0);
+  detail::check_counts(verdict, intent, facts);
+  if (settings.spread_factor != 0 && held.spread_e6 != 0)
+    verdict.at_most(Denial::kSpreadWide, (Wide{quote.ask} - quote.bid) * 2'000'000,
+                    (Wide{quote.ask} + quote.bid) * held.spread_e6 * settings.spread_factor);
   if (!priced) return verdict;
 
-  verdict.fail_if(Denial::kNotionalMin, notional_e8(reference, intent.quantity, *instrument) <
-                                            instrument->min_notional_e8);
-  verdict.fail_if(Denial::kPositionSize,
-                  notional_e8(reference, worst < 0 ? -worst : worst, *instrument) * kBasisPoints >
-                      Wide{account.equity_e8} * settings.position_bp);
-  if (intent.stop != 0) {
-    const Wide distance = side * (Wide{reference} - intent.stop);
-    verdict.fail_if(Denial::kStopWrongSide, distance <= 0);
-    verdict.fail_if(Denial::kStopTooFar,
-                    distance * kBasisPoints > Wide{reference} * settings.stop_distance_bp);
-  }
+  verdict.check(Denial::kNotionalMin, notional < instrument.min_notional_e8, notional,
+                instrument.min_notional_e8);
+  detail::check_exposure(verdict, intent, facts, reference, worst);
+  detail::check_loss(verdict, intent, facts, side, reference, notional);
   return verdict;
 }
 

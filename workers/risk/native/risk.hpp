@@ -1,66 +1,74 @@
 // Risk: intents in, orders and outcomes out; executions are booked; on ticks marks are taken, and
 // positions closed if all of them are to be. workers/risk/reference.py is the same in slow, obvious
-// Python.
+// Python. A check and its reservation are one step of the only writer.
 #pragma once
 
+#include <algorithm>
+#include <cstdlib>
 #include <limits>
 
 #include "../../../pipeline/native/kernel.hpp"
-#include "book.hpp"
 #include "checks.hpp"
+#include "portfolio.hpp"
 
 namespace bot4 {
 
 class Risk final : public Kernel {
  public:
-  enum Group : std::size_t { kAccount, kInstruments, kOrders };
-  enum Input : std::uint32_t { kExecutionsIn, kIntentsIn };
+  enum Group : std::size_t {
+    kAccount, kInstruments, kOrders, kVenues, kClasses, kStrategies, kSignals, kRecent, kSpreads,
+    kOpen, kCorrelations, kDecisions, kCodes
+  };
+  enum Input : std::uint32_t { kExecutionsIn, kIntentsIn, kCorrelationsIn, kControlIn };
   enum Output : std::size_t { kOrdersOut, kOutcomesOut };
 
-  Risk(const RiskSettings& settings, Admission admission, std::vector<Instrument> instruments)
-      : settings_(settings),
+  Risk(RiskLimits limits, Admission admission, std::vector<Instrument> instruments)
+      : limits_(std::move(limits)),
+        settings_(limits_.settings),
         admission_(std::move(admission)),
-        instruments_(std::move(instruments)) {}
+        instruments_(std::move(instruments)) {
+    if (limits_.instruments.size() != instruments_.size())
+      throw std::invalid_argument("number of instruments with limits was " +
+                                  std::to_string(limits_.instruments.size()) + ", must be " +
+                                  std::to_string(instruments_.size()));
+  }
 
   void step(const Context& context, const void* input, State& state, Emit& emit) override {
-    if (state.read<RiskAccount>(kAccount, 0).begun == 0) begin(state);
-    if (context.source == kExecutionsIn)
-      book(context, *static_cast<const Execution*>(input), state, emit);
-    else if (context.source == kIntentsIn)
-      decide(context, *static_cast<const Intent*>(input), state, emit);
-    else if (context.source == Context::kTick)
-      look(context, state, emit);
+    if (account(state).begun == 0) begin(context, state);
+    switch (context.source) {
+      case kExecutionsIn: return book(context, *static_cast<const Execution*>(input), state, emit);
+      case kIntentsIn: return decide(context, *static_cast<const Intent*>(input), state, emit);
+      case kCorrelationsIn: return take(*static_cast<const Correlations*>(input), state);
+      case kControlIn: return obey(context, *static_cast<const Control*>(input), state);
+      default: look(context, state, emit);
+    }
   }
 
  private:
-  static constexpr std::uint64_t kNoCell = std::numeric_limits<std::uint64_t>::max();
-
-  void begin(State& state) const {
-    auto& account = state.edit<RiskAccount>(kAccount, 0);
-    account.begun = 1;
-    account.opening_e8 = account.cash_e8 = account.equity_e8 = account.high_water_e8 =
-        settings_.equity_e8;
-    account.next_order_id = 1;
+  static const RiskAccount& account(const State& state) {
+    return state.read<RiskAccount>(kAccount, 0);
   }
+  static RiskAccount& edit_account(State& state) { return state.edit<RiskAccount>(kAccount, 0); }
 
-  /// The cell of an order, or a free one for id 0.
-  static std::uint64_t find(const State& state, std::uint64_t order_id) {
-    for (std::uint64_t i = 0; i < state.count(kOrders); ++i)
-      if (state.read<RiskOrder>(kOrders, i).order_id == order_id) return i;
-    return kNoCell;
+  void begin(const Context& context, State& state) const {
+    RiskAccount& account = edit_account(state);
+    account.begun = 1;
+    account.opening_e8 = account.cash_e8 = account.equity_e8 = account.units = settings_.equity_e8;
+    account.day_open_e8 = account.week_open_e8 = account.month_open_e8 = settings_.equity_e8;
+    account.nav_e12 = account.high_water_e12 = kE12;
+    account.next_order_id = 1;
+    account.tick_ns = context.now_ns;
   }
 
   // --- intents --------------------------------------------------------------------------------
 
   void decide(const Context& context, const Intent& intent, State& state, Emit& emit) const {
+    begin_periods(edit_account(state), intent.header.venue_ns);
     const std::uint32_t index = intent.header.instrument;
     const bool known = index < instruments_.size();
-    const std::uint64_t cell = find(state, 0);
-    auto& account = state.edit<RiskAccount>(kAccount, 0);
-    const Verdict verdict = evaluate(
-        intent, {context, settings_, admission_, account, known ? &instruments_[index] : nullptr,
-                 known ? &state.read<RiskInstrument>(kInstruments, index) : nullptr,
-                 cell != kNoCell});
+    const std::uint64_t decided = intent.intent_id % state.count(kDecisions);
+    const auto& before = state.read<RiskDecision>(kDecisions, decided);
+    const bool was_here = intent.intent_id != 0 && before.intent_id == intent.intent_id;
 
     Outcome outcome{};
     outcome.header.instrument = index;
@@ -71,37 +79,111 @@ class Risk final : public Kernel {
     outcome.strategy = intent.strategy;
     outcome.quantity = intent.quantity;
     outcome.position = known ? state.read<RiskInstrument>(kInstruments, index).position : 0;
+    if (was_here && is_same(intent, before)) {
+      edit_account(state).repeated += 1;
+      repeat(before, outcome);
+      emit(kOutcomesOut, outcome);
+      return;
+    }
+    const Verdict verdict = evaluate(intent, facts(context, intent, state));
     if (verdict.failed != 0) {
-      account.denied += 1;
+      edit_account(state).denied += 1;
+      state.edit<RiskCodes>(kCodes, 0).count[std::countr_zero(verdict.failed)] += 1;
       outcome.kind = OutcomeKind::kDenied;
       outcome.code = static_cast<std::uint16_t>(verdict.code());
       outcome.failed = verdict.failed;
       outcome.price = intent.limit;
     } else {
-      Order order = reserve(intent, verdict, cell, state, account);
+      Order order = reserve(intent, verdict, state);
+      spend(context, intent, verdict, state);
+      expose_order(intent, context, state);
       outcome.kind = OutcomeKind::kApproved;
       outcome.order_id = order.order_id;
       outcome.price = order.limit;
       outcome.leaves = order.quantity;
       emit(kOrdersOut, order);
     }
+    if (intent.intent_id > before.intent_id) remember(context, intent, verdict, outcome, state);
     emit(kOutcomesOut, outcome);
   }
 
+  Facts facts(const Context& context, const Intent& intent, const State& state) const {
+    const std::uint32_t index = intent.header.instrument;
+    Facts facts{context, settings_, admission_, account(state)};
+    if (intent.strategy < limits_.strategies.size()) {
+      facts.strategy = &limits_.strategies[intent.strategy];
+      facts.pace = &state.read<RiskStrategy>(kStrategies, intent.strategy);
+    }
+    if (intent.intent_id != 0)
+      facts.is_id_used = state.read<RiskDecision>(
+          kDecisions, intent.intent_id % state.count(kDecisions)).intent_id >= intent.intent_id;
+    if (index >= instruments_.size()) return facts;
+    const auto& held = state.read<RiskInstrument>(kInstruments, index);
+    facts.instrument = &instruments_[index];
+    facts.limits = &limits_.instruments[index];
+    facts.held = &held;
+    facts.venue = &state.read<RiskPart>(kVenues, place(facts.limits->venue));
+    facts.asset_class = &state.read<RiskPart>(kClasses, place(facts.limits->asset_class));
+    facts.recent = &state.read<RiskRecent>(kRecent, index);
+    if (facts.strategy != nullptr)
+      facts.signal = &state.read<RiskSignal>(kSignals, signal_of(intent));
+    facts.has_free_cell = account(state).open_orders < state.count(kOrders) &&
+                          held.under_way < RiskInstrument::kOrders;
+    const bool buys = intent.side == Side::kBuy;
+    for (std::uint64_t i = 0; i < held.under_way; ++i) {
+      const auto& other = order_of(held.orders[i], state);
+      if ((other.side > 0) == buys) continue;
+      facts.opposite = facts.opposite == 0 ? other.limit
+                       : buys              ? std::min(facts.opposite, other.limit)
+                                           : std::max(facts.opposite, other.limit);
+    }
+    if (settings_.correlated != 0) facts.correlated = correlated(index, buys ? 1 : -1, state);
+    return facts;
+  }
+
+  /// How many other instruments are held, or may come to be, so that they move with this order.
+  std::int64_t correlated(std::uint32_t index, int side, const State& state) const {
+    const std::int16_t* value = &state.read<std::int16_t>(kCorrelations, index);
+    const auto* samples = reinterpret_cast<const std::uint16_t*>(value + padded());
+    const std::uint64_t* open = &state.read<std::uint64_t>(kOpen, 0);
+    std::int64_t count = 0;
+    for (std::size_t word = 0; word < words(); ++word) {
+      const std::uint64_t longs = open[word], shorts = open[words() + word];
+      for (std::uint64_t bits = longs | shorts; bits != 0; bits &= bits - 1) {
+        const std::size_t other = word * 64 + static_cast<std::size_t>(std::countr_zero(bits));
+        const int rho = value[other];
+        const std::uint64_t held = (rho > 0) == (side > 0) ? longs : shorts;
+        count += std::abs(rho) > settings_.correlation_bp &&
+                 samples[other] >= settings_.correlation_samples && other != index &&
+                 (held & bits & -bits) != 0;
+      }
+    }
+    return count;
+  }
+
   /// Sets aside what the order may use, before anybody can see it.
-  static Order reserve(const Intent& intent, const Verdict& verdict, std::uint64_t index,
-                       State& state, RiskAccount& account) {
+  static Order reserve(const Intent& intent, const Verdict& verdict, State& state) {
+    RiskAccount& account = edit_account(state);
     auto& held = state.edit<RiskInstrument>(kInstruments, intent.header.instrument);
-    auto& cell = state.edit<RiskOrder>(kOrders, index);
+    // Its id says where it is: one that names a cell in use is left out.
+    while (order_of(account.next_order_id, state).order_id != 0) account.next_order_id += 1;
+    auto& cell = state.edit<RiskOrder>(kOrders, account.next_order_id % state.count(kOrders));
     cell.order_id = account.next_order_id;
     cell.intent_id = intent.intent_id;
     cell.leaves = intent.quantity;
     cell.reserved_e8 = checked("reserved_e8", verdict.cost);
+    cell.at_risk_e8 = checked("at_risk_e8", verdict.at_risk);
+    cell.limit = verdict.limit;
     cell.instrument = intent.header.instrument;
+    cell.strategy = intent.strategy;
     cell.side = static_cast<std::int8_t>(intent.side);
+    cell.enters = verdict.reducing ? 0 : 1;
     std::int64_t& lots = intent.side == Side::kBuy ? held.reserved_buy : held.reserved_sell;
     lots = checked("reserved lots", Wide{lots} + intent.quantity);
+    held.orders[held.under_way++] = cell.order_id;
+    held.entries += cell.enters;
     account.reserved_e8 = checked("reserved_e8", Wide{account.reserved_e8} + cell.reserved_e8);
+    account.at_risk_e8 = checked("at_risk_e8", Wide{account.at_risk_e8} + cell.at_risk_e8);
     account.next_order_id += 1;
     account.open_orders += 1;
     account.approved += 1;
@@ -123,26 +205,113 @@ class Risk final : public Kernel {
     return order;
   }
 
+  /// Counts an approval towards the rates, and as one of its kind.
+  void spend(const Context& context, const Intent& intent, const Verdict& verdict,
+             State& state) const {
+    const std::uint32_t index = intent.header.instrument;
+    const std::int64_t now = context.now_ns;
+    const auto take = [now](std::int64_t& tat, std::int64_t interval) {
+      if (interval != 0) tat = std::max(tat, now) + interval;
+    };
+    const StrategyLimits& strategy = limits_.strategies[intent.strategy];
+    take(state.edit<RiskStrategy>(kStrategies, intent.strategy).tat_ns, strategy.rate_ns);
+    take(state.edit<RiskInstrument>(kInstruments, index).tat_ns, settings_.symbol_ns);
+    take(state.edit<RiskPart>(kVenues, place(limits_.instruments[index].venue)).tat_ns,
+         settings_.venue_ns);
+    take(edit_account(state).tat_ns, settings_.global_ns);
+    auto& signal = state.edit<RiskSignal>(kSignals, signal_of(intent));
+    const auto side = static_cast<std::int64_t>(intent.side);
+    signal.count = signal.side == side ? signal.count + 1 : 1;
+    signal.side = side;
+    if (verdict.reducing || settings_.dup_count == 0) return;
+    auto& recent = state.edit<RiskRecent>(kRecent, index);
+    const std::uint64_t at = recent.next++ % RiskRecent::kMost;
+    recent.at_ns[at] = now;
+    recent.quantity[at] = intent.quantity;
+    recent.limit[at] = intent.limit;
+    recent.strategy[at] = intent.strategy;
+    recent.side[at] = static_cast<std::int8_t>(intent.side);
+  }
+
+  static bool is_same(const Intent& intent, const RiskDecision& decision) {
+    return decision.instrument == intent.header.instrument &&
+           decision.strategy == intent.strategy &&
+           decision.side == static_cast<std::int8_t>(intent.side) &&
+           decision.reduce_only == intent.reduce_only && decision.quantity == intent.quantity &&
+           decision.limit == intent.limit && decision.stop == intent.stop &&
+           decision.target == intent.target &&
+           decision.created_ns == intent.created_ns && decision.ttl_ns == intent.ttl_ns;
+  }
+
+  static void repeat(const RiskDecision& decision, Outcome& outcome) {
+    const bool denied = decision.failed != 0;
+    outcome.kind = denied ? OutcomeKind::kDenied : OutcomeKind::kApproved;
+    outcome.order_id = decision.order_id;
+    outcome.code = decision.code;
+    outcome.failed = decision.failed;
+    outcome.price = decision.price;
+    outcome.leaves = denied ? 0 : decision.quantity;
+  }
+
+  static void remember(const Context& context, const Intent& intent, const Verdict& verdict,
+                       const Outcome& outcome, State& state) {
+    auto& decision =
+        state.edit<RiskDecision>(kDecisions, intent.intent_id % state.count(kDecisions));
+    decision.intent_id = intent.intent_id;
+    decision.order_id = outcome.order_id;
+    decision.failed = outcome.failed;
+    decision.quantity = intent.quantity;
+    decision.limit = intent.limit;
+    decision.stop = intent.stop;
+    decision.target = intent.target;
+    decision.created_ns = intent.created_ns;
+    decision.ttl_ns = intent.ttl_ns;
+    decision.decided_ns = context.now_ns;
+    decision.price = outcome.price;
+    decision.value = clipped(verdict.value);
+    decision.bound = clipped(verdict.bound);
+    decision.instrument = intent.header.instrument;
+    decision.strategy = intent.strategy;
+    decision.side = static_cast<std::int8_t>(intent.side);
+    decision.reduce_only = intent.reduce_only;
+    decision.code = outcome.code;
+  }
+
   // --- executions -----------------------------------------------------------------------------
 
   void book(const Context& context, const Execution& execution, State& state, Emit& emit) const {
     check(execution);
     const std::uint32_t index = execution.header.instrument;
-    auto& account = state.edit<RiskAccount>(kAccount, 0);
+    RiskAccount& account = edit_account(state);
     auto& held = state.edit<RiskInstrument>(kInstruments, index);
+    begin_periods(account, execution.header.venue_ns);
     const bool fills = is_fill(execution.kind);
+    const std::int64_t position = held.position;
+    const std::int64_t realised = account.realised_e8;
     if (fills) {
       const Wide lots = Wide{static_cast<int>(execution.side)} * execution.quantity;
       book_fill(account, held, instruments_[index], lots, execution.price, execution.fee);
+      held.trip_e8 = checked("trip_e8",
+                             Wide{held.trip_e8} + account.realised_e8 - realised - execution.fee);
       account.fills += 1;
       if (held.bid == 0) held.bid = held.ask = execution.price;
-      see(context, held);
-      revalue(account, held, instruments_[index], settings_);
+      if (is_valid(context) && !is_jump(held.bid, held.ask, context.quote, settings_.jump_bp))
+        see(context.quote, held);
+      revalue(account, held, instruments_[index]);
+      judge(account, settings_);
     } else {
       account.unfilled += 1;
     }
-    release(execution, fills ? execution.leaves : 0, state, account);
-    check_conservation(state, account);
+    release(execution, fills ? execution.leaves : 0, state);
+    if (fills && position != 0 && (held.position == 0 || (held.position > 0) != (position > 0)))
+      end_trip(context.now_ns, index, state);
+    // A target that is hit comes as a stop too.
+    if (execution.kind == ExecutionKind::kStop && account.realised_e8 < realised &&
+        settings_.stop_cooldown_ns != 0)
+      held.cooldown_until_ns =
+          std::max(held.cooldown_until_ns, context.now_ns + settings_.stop_cooldown_ns);
+    if (fills) expose(index, held.bid, held.ask, state);
+    check_conservation(state);
 
     Outcome outcome{};
     outcome.header.instrument = index;
@@ -203,57 +372,204 @@ class Risk final : public Kernel {
   }
 
   /// Reduces an order's reservation to what is left of it, in proportion and rounded up.
-  static void release(const Execution& execution, std::int64_t leaves, State& state,
-                      RiskAccount& account) {
-    const std::uint64_t index = execution.order_id == 0 ? kNoCell : find(state, execution.order_id);
-    if (index == kNoCell) return;
-    auto& cell = state.edit<RiskOrder>(kOrders, index);
-    auto& held = state.edit<RiskInstrument>(kInstruments, cell.instrument);
+  void release(const Execution& execution, std::int64_t leaves, State& state) const {
+    const std::uint64_t place_of = execution.order_id % state.count(kOrders);
+    if (execution.order_id == 0 ||
+        state.read<RiskOrder>(kOrders, place_of).order_id != execution.order_id)
+      return;
+    RiskAccount& account = edit_account(state);
+    auto& cell = state.edit<RiskOrder>(kOrders, place_of);
+    const std::uint32_t index = cell.instrument;
+    auto& held = state.edit<RiskInstrument>(kInstruments, index);
     const std::int64_t left = std::clamp<std::int64_t>(leaves, 0, cell.leaves);
-    const auto reserved =
-        static_cast<std::int64_t>(ceil_div(Wide{cell.reserved_e8} * left, cell.leaves));
+    const auto rest = [&](std::int64_t of) {
+      return static_cast<std::int64_t>(ceil_div(Wide{of} * left, cell.leaves));
+    };
+    const std::int64_t reserved = rest(cell.reserved_e8), at_risk = rest(cell.at_risk_e8);
     (cell.side > 0 ? held.reserved_buy : held.reserved_sell) -= cell.leaves - left;
     account.reserved_e8 -= cell.reserved_e8 - reserved;
+    account.at_risk_e8 -= cell.at_risk_e8 - at_risk;
+    if (is_fill(execution.kind)) cell.filled = 1;
     cell.leaves = left;
     cell.reserved_e8 = reserved;
+    cell.at_risk_e8 = at_risk;
     if (left == 0) {
+      if (cell.enters != 0 && cell.filled == 0) held.entries -= 1;
+      std::uint64_t* const end = held.orders + held.under_way;
+      *std::find(held.orders, end, cell.order_id) = end[-1];
+      end[-1] = 0;
+      held.under_way -= 1;
       cell = {};
       account.open_orders -= 1;
     }
+    expose(index, held.worst_bid, held.worst_ask, state);
   }
 
-  void check_conservation(const State& state, const RiskAccount& account) const {
+  /// A position came to an end: what it earned, with its fees, counts for the protections.
+  void end_trip(std::int64_t now_ns, std::uint32_t index, State& state) const {
+    RiskAccount& account = edit_account(state);
+    auto& held = state.edit<RiskInstrument>(kInstruments, index);
+    account.losses = held.trip_e8 < 0 ? account.losses + 1 : 0;
+    if (settings_.losses != 0 && account.losses >= settings_.losses) {
+      if (account.mode < static_cast<std::uint64_t>(Mode::kPaused)) account.resumed = 0;
+      account.paused_until_ns = now_ns + settings_.losses_ns;
+      raise_mode(account, Mode::kPaused, Denial::kConsecLosses);
+    }
+    held.trips += 1;
+    held.trips_e8 = checked("trips_e8", Wide{held.trips_e8} + held.trip_e8);
+    held.trip_e8 = 0;
+    if (settings_.low_profit_trips != 0 && held.trips >= settings_.low_profit_trips) {
+      if (held.trips_e8 < settings_.low_profit_e8)
+        held.cooldown_until_ns =
+            std::max(held.cooldown_until_ns, now_ns + settings_.low_profit_ns);
+      held.trips = held.trips_e8 = 0;
+    }
+    held.entries = held.position == 0 ? 0 : 1;
+    for (std::uint64_t i = 0; i < held.under_way; ++i) {
+      auto& other = state.edit<RiskOrder>(kOrders, held.orders[i] % state.count(kOrders));
+      other.filled = 0;
+      held.entries += other.enters;
+    }
+  }
+
+  /// Values an instrument's worst cases anew, and the sums that they are part of.
+  void expose(std::uint32_t index, std::int64_t bid, std::int64_t ask, State& state) const {
+    RiskAccount& account = edit_account(state);
+    auto& held = state.edit<RiskInstrument>(kInstruments, index);
+    const InstrumentLimits& limits = limits_.instruments[index];
+    const WorstCase worst = worst_case(held.position, held.reserved_buy, held.reserved_sell, bid,
+                                       ask, instruments_[index]);
+    const Wide added = worst.gross() - std::max(held.long_e8, held.short_e8);
+    const auto add = [](const char* what, std::int64_t& to, Wide more) {
+      to = checked(what, to + more);
+    };
+    add("gross_e8", account.gross_e8, added);
+    add("gross_e8", state.edit<RiskPart>(kVenues, place(limits.venue)).gross_e8, added);
+    add("gross_e8", state.edit<RiskPart>(kClasses, place(limits.asset_class)).gross_e8, added);
+    add("long_e8", account.long_e8, worst.long_e8 - held.long_e8);
+    add("short_e8", account.short_e8, worst.short_e8 - held.short_e8);
+    held.long_e8 = checked("long_e8", worst.long_e8);
+    held.short_e8 = checked("short_e8", worst.short_e8);
+    held.worst_bid = bid;
+    held.worst_ask = ask;
+    const bool is_long = Wide{held.position} + held.reserved_buy > 0;
+    const bool is_short = Wide{held.reserved_sell} - held.position > 0;
+    const std::size_t word = index / 64, place = index % 64;
+    const std::uint64_t* open = &state.read<std::uint64_t>(kOpen, 0);
+    const bool was_long = open[word] >> place & 1, was_short = open[words() + word] >> place & 1;
+    if (is_long == was_long && is_short == was_short) return;
+    std::uint64_t* change = &state.edit<std::uint64_t>(kOpen, 0);
+    change[word] ^= std::uint64_t{is_long != was_long} << place;
+    change[words() + word] ^= std::uint64_t{is_short != was_short} << place;
+    account.positions += (is_long || is_short) - (was_long || was_short);
+  }
+
+  void expose_order(const Intent& intent, const Context& context, State& state) const {
+    const std::uint32_t index = intent.header.instrument;
+    const bool buys = intent.side == Side::kBuy;
+    const Sides at = sides_of(state.read<RiskInstrument>(kInstruments, index), buys,
+                              buys ? context.quote.ask : context.quote.bid);
+    expose(index, at.bid, at.ask, state);
+  }
+
+  /// The sum of costs is that of the instruments that have one: of those in which something is held.
+  void check_conservation(const State& state) const {
     Wide cost = 0;
-    for (std::uint64_t i = 0; i < instruments_.size(); ++i)
-      cost += state.read<RiskInstrument>(kInstruments, i).cost_e8;
-    const Wide is = account.cash_e8 + cost;
-    const Wide should = Wide{account.opening_e8} + account.realised_e8 - account.fees_e8;
+    const std::uint64_t* open = &state.read<std::uint64_t>(kOpen, 0);
+    for (std::size_t word = 0; word < words(); ++word)
+      for (std::uint64_t bits = open[word] | open[words() + word]; bits != 0; bits &= bits - 1)
+        cost += state.read<RiskInstrument>(
+                         kInstruments,
+                         word * 64 + static_cast<std::uint64_t>(std::countr_zero(bits)))
+                    .cost_e8;
+    const RiskAccount& now = account(state);
+    const Wide is = now.cash_e8 + cost;
+    const Wide should = Wide{now.opening_e8} + now.flows_e8 + now.realised_e8 - now.fees_e8;
     if (is != should)
       throw std::logic_error("risk: cash + cost of positions was " + to_text(is) +
-                             ", must be opening equity + realised - fees, " + to_text(should));
+                             ", must be opening equity + flows + realised - fees, " +
+                             to_text(should));
+  }
+
+  // --- control --------------------------------------------------------------------------------
+
+  void obey(const Context& context, const Control& control, State& state) const {
+    RiskAccount& account = edit_account(state);
+    switch (control.kind) {
+      case ControlKind::kFlow:
+        book_flow(account, control.amount);
+        check_conservation(state);
+        return;
+      case ControlKind::kResume:
+        account.resumed = 1;
+        return resume(account, settings_, context.now_ns);
+      case ControlKind::kReset: return reset(account, settings_, control.amount == 1);
+      case ControlKind::kReconciled:
+        account.unreconciled = control.amount == 1 ? 0 : 1;
+        return;
+    }
+    throw std::invalid_argument("control " + std::to_string(control.header.sequence) +
+                                ": kind was " + std::to_string(static_cast<int>(control.kind)) +
+                                ", must be in 1 .. 4");
+  }
+
+  /// Keeps a row of correlations, as far as it is of instruments that there are.
+  void take(const Correlations& row, State& state) const {
+    if (row.header.instrument >= instruments_.size()) return;
+    std::int16_t* value = &state.edit<std::int16_t>(kCorrelations, row.header.instrument);
+    auto* samples = reinterpret_cast<std::uint16_t*>(value + padded());
+    for (std::size_t i = 0; i < std::min<std::size_t>(row.count, Correlations::kMost); ++i) {
+      if (row.first + i >= instruments_.size()) break;
+      value[row.first + i] = row.value[i];
+      samples[row.first + i] = row.samples[i];
+    }
   }
 
   // --- ticks ----------------------------------------------------------------------------------
 
   void look(const Context& context, State& state, Emit& emit) const {
+    RiskAccount& account = edit_account(state);
+    account.tick_ns = context.now_ns;
+    resume(account, settings_, context.now_ns);
     if (!is_valid(context)) return;
     mark(context, state);
     if (closes_positions(context)) flatten(context, state, emit);
   }
 
+  /// Takes a valid mark: if it is far from the last one, only after another that is near it. Nothing
+  /// else moves the high-water mark, and only up.
   void mark(const Context& context, State& state) const {
     const std::uint32_t index = context.instrument;
-    const auto& before = state.read<RiskInstrument>(kInstruments, index);
-    if (before.bid != context.quote.bid || before.ask != context.quote.ask) {
-      auto& held = state.edit<RiskInstrument>(kInstruments, index);
-      see(context, held);
-      revalue(state.edit<RiskAccount>(kAccount, 0), held, instruments_[index], settings_);
+    const Quote& quote = context.quote;
+    auto& held = state.edit<RiskInstrument>(kInstruments, index);
+    if (held.bid != 0 && is_jump(held.bid, held.ask, quote, settings_.jump_bp) &&
+        (held.jump_bid == 0 || is_jump(held.jump_bid, held.jump_ask, quote, settings_.jump_bp))) {
+      held.jump_bid = quote.bid;
+      held.jump_ask = quote.ask;
+      return;
     }
-    const auto& account = state.read<RiskAccount>(kAccount, 0);
-    if (account.equity_e8 > account.high_water_e8) {
-      const std::int64_t equity = account.equity_e8;
-      state.edit<RiskAccount>(kAccount, 0).high_water_e8 = equity;
+    held.jump_bid = held.jump_ask = 0;
+    if (settings_.spread_factor != 0) measure_spread(quote, index, state);
+    RiskAccount& account = edit_account(state);
+    if (held.bid != quote.bid || held.ask != quote.ask) {
+      see(quote, held);
+      revalue(account, held, instruments_[index]);
+      judge(account, settings_);
+      expose(index, quote.bid, quote.ask, state);
     }
+    account.high_water_e12 = std::max(account.high_water_e12, account.nav_e12);
+  }
+
+  static void measure_spread(const Quote& quote, std::uint32_t index, State& state) {
+    auto& spreads = state.edit<RiskSpreads>(kSpreads, index);
+    spreads.value[spreads.count++ % RiskSpreads::kMost] = static_cast<std::int64_t>(
+        (Wide{quote.ask} - quote.bid) * 2'000'000 / (Wide{quote.ask} + quote.bid));
+    if (spreads.count < RiskSpreads::kMost) return;
+    std::int64_t sorted[RiskSpreads::kMost];
+    std::copy_n(spreads.value, RiskSpreads::kMost, sorted);
+    std::nth_element(sorted, sorted + RiskSpreads::kMost / 2, sorted + RiskSpreads::kMost);
+    state.edit<RiskInstrument>(kInstruments, index).spread_e6 =
+        std::max<std::int64_t>(1, sorted[RiskSpreads::kMost / 2]);
   }
 
   /// Closes a position whole, by an order that is nobody's intent. If nothing comes of it, the next
@@ -264,8 +580,9 @@ class Risk final : public Kernel {
     const bool buys = held.position < 0;
     if (held.position == 0 || (buys ? held.reserved_buy : held.reserved_sell) != 0) return;
     if (context.halted != 0 || !admission_.admits(context, index, true)) return;
-    const std::uint64_t cell = find(state, 0);
-    if (cell == kNoCell) return;
+    if (account(state).open_orders >= state.count(kOrders) ||
+        held.under_way >= RiskInstrument::kOrders)
+      return;
 
     Intent intent{};
     intent.header.instrument = index;
@@ -274,9 +591,12 @@ class Risk final : public Kernel {
     intent.reduce_only = 1;
     intent.quantity = checked("quantity", buys ? -Wide{held.position} : Wide{held.position});
     Verdict verdict;
-    verdict.limit = buys ? collar(context.quote.ask, 1) : collar(context.quote.bid, -1);
+    verdict.reducing = true;
+    verdict.limit = buys ? collar(context.quote.ask, 1, settings_.collar_bp)
+                         : collar(context.quote.bid, -1, settings_.collar_bp);
     if (buys) verdict.cost = cost_e8(verdict.limit, intent.quantity, instruments_[index]);
-    Order order = reserve(intent, verdict, cell, state, state.edit<RiskAccount>(kAccount, 0));
+    Order order = reserve(intent, verdict, state);
+    expose_order(intent, context, state);
     emit(kOrdersOut, order);
   }
 
@@ -285,12 +605,31 @@ class Risk final : public Kernel {
            !is_crossed(context.quote);
   }
 
-  void see(const Context& context, RiskInstrument& held) const {
-    if (!is_valid(context)) return;
-    held.bid = context.quote.bid;
-    held.ask = context.quote.ask;
+  static void see(const Quote& quote, RiskInstrument& held) {
+    held.bid = quote.bid;
+    held.ask = quote.ask;
   }
 
+  // --- places ---------------------------------------------------------------------------------
+
+  static std::uint64_t place(std::int64_t of) { return static_cast<std::uint64_t>(of); }
+  std::uint64_t signal_of(const Intent& intent) const {
+    return intent.strategy * instruments_.size() + intent.header.instrument;
+  }
+  static const RiskOrder& order_of(std::uint64_t order_id, const State& state) {
+    return state.read<RiskOrder>(kOrders, order_id % state.count(kOrders));
+  }
+  /// Elements of a row of correlations, so that it ends on a whole word.
+  std::size_t padded() const { return (instruments_.size() + 3) / 4 * 4; }
+
+  std::size_t words() const { return (instruments_.size() + 63) / 64; }
+
+  static std::int64_t clipped(Wide value) {
+    using Limits = std::numeric_limits<std::int64_t>;
+    return static_cast<std::int64_t>(std::clamp<Wide>(value, Limits::min(), Limits::max()));
+  }
+
+  const RiskLimits limits_;
   const RiskSettings settings_;
   const Admission admission_;
   const std::vector<Instrument> instruments_;

@@ -1,0 +1,328 @@
+"""What a risk check costs, with the reservation that follows it.
+
+Prints a table, or --json. Ends with 1 if the mix was not what it claims to be, and with 0 whatever
+the other figures are.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/risk.py
+
+from perf import machine
+from pipeline.config.model import Config
+from pipeline.records import CONTEXT, CORRELATIONS, EXECUTION, INTENT, TICK, Array
+from pipeline.replay import Driver
+from pipeline.vocabulary import Denial, ExecutionKind, OutcomeKind
+from shm import GlobalState
+from workers.risk.stage import SteppedRisk
+
+CHECKS, QUICK_CHECKS, REFERENCE_CHECKS = 100_000, 5_000, 2_000
+INSTRUMENTS, OPEN_ORDERS, CHUNK, BATCH = 50, 200, 100, 64
+SEED = 20261123
+BID, ASK = 99_990, 100_010  # ticks of 0.01
+STEP_NS = 10_000
+
+METHOD = f"""\
+{INSTRUMENTS} instruments, about {OPEN_ORDERS} open orders, all limits on and so high that four of
+five intents pass; the others fail one of a dozen checks, at random. A check is one step of the
+native kernel as the stage takes it: all {len(Denial) - 1} checks, the reservation, the order, the
+outcome, and the commit of the state. single: committed one by one; batch: {BATCH} steps a commit,
+its time divided by them. Terminal executions in between keep the orders few and are timed apart.
+Each step follows the one before: no queueing. Reading the clock is part of a figure. The peer is
+the slow reference in Python, through the same driver. Excluded: rings, waiting, the context."""
+
+Result = dict[str, Any]
+
+DEFECTS: tuple[dict[str, int], ...] = (
+    {"quantity": 0},
+    {"instrument": INSTRUMENTS},
+    {"strategy": 99},
+    {"reduce_only": 1},
+    {"ttl_ns": -1},
+    {"limit": 3 * BID},
+    {"quantity": 10**9},
+    {"stop": 0},
+    {"stop": ASK + 1_000},
+    {"stop": BID // 2},
+    {"link_ns": 1},
+    {"bid": 0},
+)
+
+
+def configuration() -> dict[str, Any]:
+    """Return a resolved configuration with every limit on, and high."""
+    given = {
+        "equity": "1000000000",
+        "instruments": [
+            {
+                "symbol": f"C{number}USDT",
+                "venue": "sim",
+                "base": f"C{number}",
+                "quote": "USDT",
+                "tick": "0.01",
+                "lot": "0.001",
+                "min_notional": "5",
+                "maker_fee": "0.001",
+                "taker_fee": "0.001",
+                "price": "1000",
+            }
+            for number in range(INSTRUMENTS)
+        ],
+        "risk": {
+            "position_bp": 10_000,
+            "gross": "1000000000",
+            "directional": "1000000000",
+            "venue": "1000000000",
+            "asset_class": "1000000000",
+            "order_notional": "1000000",
+            "concentration_bp": 10_000,
+            "positions": 1000,
+            "per_symbol": 1_000_000,
+            "open_orders": 1000,
+            "symbol_orders": 15,
+            "dup_ms": 1,
+            "dup_count": 8,
+            "symbol_rate": 10_000,
+            "symbol_burst": 20,
+            "strategy_rate": 1_000_000,
+            "strategy_burst": 1000,
+            "venue_rate": 1_000_000,
+            "venue_burst": 1000,
+            "global_rate": 1_000_000,
+            "global_burst": 1000,
+            "repeated": 1_000_000,
+            "correlated": 1000,
+            "losses": 1_000_000,
+            "stop_distance_bp": 400,
+            "jump_bp": 0,
+        },
+    }
+    return Config.model_validate(given).resolved()
+
+
+@dataclass
+class Desk:
+    """Risk, driven by a random strategy and a venue that ends what it orders.
+
+    Attributes:
+        checks: How long each check took, in ns.
+        executions: Likewise of the terminal executions.
+        codes: How often each code was the first, approvals under NONE.
+    """
+
+    driver: Driver
+    batch: int
+    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(SEED))
+    checks: list[Array] = field(default_factory=list)
+    executions: list[Array] = field(default_factory=list)
+    codes: Counter[Denial] = field(default_factory=Counter)
+    orders: deque[Array] = field(default_factory=deque)
+    now: int = 10**12
+    step: int = 0
+    intents: int = 0
+    open_at_most: int = 0
+    taken: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("executions", "intents", "correlations", "tick"), 0)
+    )
+
+    def begin(self) -> None:
+        """Give it prices and correlations."""
+        rows = np.zeros(INSTRUMENTS, CORRELATIONS)
+        rows["instrument"] = np.arange(INSTRUMENTS)
+        rows["count"] = CORRELATIONS["value"].shape[0]
+        rows["value"], rows["samples"] = 8000, 100
+        self.run("correlations", rows, 1)
+        for _ in range(20):
+            self.tick()
+
+    def contexts(self, source: str, instruments: Array) -> Array:
+        """Return the contexts of as many steps on a ring, with good quotes."""
+        count = len(instruments)
+        contexts = np.zeros(count, CONTEXT)
+        contexts["step"] = self.step + 1 + np.arange(count)
+        contexts["sequence"] = self.taken[source] + np.arange(count)
+        contexts["now_ns"] = self.now + STEP_NS * np.arange(count)
+        is_tick = source == "tick"
+        contexts["source"] = TICK if is_tick else self.driver.inputs.index(source)
+        contexts["instrument"] = instruments
+        contexts["bid"], contexts["ask"] = BID, ASK
+        contexts["bid_quantity"] = contexts["ask_quantity"] = 10**6
+        contexts["received_ns"] = contexts["link_ns"] = contexts["now_ns"]
+        contexts["global"] = GlobalState.CLOSED
+        self.step += count
+        self.now += STEP_NS * count
+        return contexts
+
+    def run(
+        self, source: str, records: Array, batch: int, contexts: Array | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Run as many steps as there are records."""
+        if contexts is None:
+            contexts = self.contexts(source, records["instrument"])
+        first = {source: self.taken[source]}
+        self.taken[source] += len(records)
+        return self.driver.time(contexts, {source: records}, first, batch=batch)
+
+    def tick(self) -> None:
+        """Let it look at each instrument."""
+        contexts = self.contexts("tick", np.arange(INSTRUMENTS))
+        self.taken["tick"] += INSTRUMENTS
+        self.driver.time(contexts, {})
+
+    def ask(self, count: int) -> None:
+        """Send intents; one of five is wrong in some way."""
+        choose = self.random
+        records = np.zeros(count, INTENT)
+        records["intent_id"] = self.intents + 1 + np.arange(count)
+        self.intents += count
+        side = choose.choice([1, -1], count)
+        records["side"] = side
+        records["instrument"] = choose.integers(0, INSTRUMENTS, count)
+        records["strategy"] = choose.integers(0, 8, count)
+        records["quantity"] = choose.integers(10, 1000, count)
+        # Away from the quote, so that what is open on the other side is not crossed.
+        away = choose.integers(0, 100, count)
+        records["limit"] = np.where(side > 0, BID - away, ASK + away)
+        records["stop"] = np.where(side > 0, BID - 1000, ASK + 1000)
+        records["ttl_ns"] = 10**9
+        contexts = self.contexts("intents", records["instrument"])
+        records["created_ns"] = contexts["now_ns"]
+        for at in np.flatnonzero(choose.random(count) < 0.2):
+            defect = DEFECTS[choose.integers(len(DEFECTS))]
+            for name, value in defect.items():
+                (contexts if name in ("link_ns", "bid") else records)[name][at] = value
+        took, emitted = self.run("intents", records, self.batch, contexts)
+        self.checks.append(took / self.batch)
+        outcomes = emitted["outcomes"]
+        for code in outcomes["code"]:
+            self.codes[Denial(int(code))] += 1
+        assert (outcomes["kind"] == OutcomeKind.APPROVED).sum() == len(emitted["orders"])
+        self.orders.extend(emitted["orders"])
+        self.open_at_most = max(self.open_at_most, len(self.orders))
+
+    def execute(self) -> None:
+        """End the oldest orders, until there are no more than there shall be."""
+        count = len(self.orders) - OPEN_ORDERS
+        if count <= 0:
+            return
+        orders = [self.orders.popleft() for _ in range(count)]
+        records = np.zeros(count, EXECUTION)
+        for name in ("instrument", "order_id", "intent_id", "strategy", "side", "quantity"):
+            records[name] = [order[name] for order in orders]
+        fills = self.random.random(count) < 0.5
+        records["kind"] = np.where(fills, ExecutionKind.FILL, ExecutionKind.EXPIRED)
+        records["price"] = [order["limit"] for order in orders]
+        records["fee"] = 100
+        took, _ = self.run("executions", records, 1)
+        self.executions.append(took)
+
+    def trade(self, checks: int) -> None:
+        """Do all of it, for so many checks."""
+        self.begin()
+        chunk = max(CHUNK, self.batch * 2) // self.batch * self.batch
+        for _ in range(0, checks, chunk):
+            self.ask(chunk)
+            self.execute()
+            self.tick()
+
+
+def figures(mode: str, took: Array, count: int, per: int = 1) -> Result:
+    """Return the distribution of times, in us; `took` is per check, of batches of `per`."""
+    p50, p95, p99, p999 = np.percentile(took, [50, 95, 99, 99.9]) / 1000
+    return {
+        "mode": mode,
+        "checks": count,
+        "p50_us": round(float(p50), 3),
+        "p95_us": round(float(p95), 3),
+        "p99_us": round(float(p99), 3),
+        "p999_us": round(float(p999), 3),
+        "checks_per_s": round(count / (float(took.sum()) * per / 1e9)),
+    }
+
+
+def measure(mode: str, checks: int, *, batch: int = 1, reference: bool = False) -> Desk:
+    """Return a desk that has made so many checks."""
+    stage = SteppedRisk(configuration())
+    desk = Desk(Driver(stage, stage.reference() if reference else None), batch)
+    desk.trade(checks)
+    return desk
+
+
+def report(checks: int) -> dict[str, Any]:
+    """Measure all, and return it as plain data."""
+    results, peers = [], []
+    codes: Counter[Denial] = Counter()
+    ended = np.zeros(0, np.int64)
+    open_orders = 0
+    for mode, batch in (("single", 1), ("batch", BATCH)):
+        desk = measure(mode, checks, batch=batch)
+        took = np.concatenate(desk.checks)
+        results.append(figures(mode, took, len(took) * batch, batch))
+        if mode == "single":
+            codes, ended = desk.codes, np.concatenate(desk.executions)
+            open_orders = desk.open_at_most
+    slow = measure("single", min(checks, REFERENCE_CHECKS), reference=True)
+    took = np.concatenate(slow.checks)
+    peers.append({"name": "python reference", **figures("single", took, len(took))})
+    total = sum(codes.values())
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine.describe(["nautilus_trader"]),
+        "results": results,
+        "executions": figures("single", ended, len(ended)),
+        "peers": peers,
+        "open_orders_at_most": open_orders,
+        "denied_share": round(1 - codes[Denial.NONE] / total, 3),
+        "codes": {code.name: count for code, count in codes.most_common()},
+    }
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print it as a table."""
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "checks", "p50 us", "p95", "p99", "p99.9", "checks/s"):
+        table.add_column(name, justify="left" if not name else "right")
+    rows = [(row["mode"], row) for row in found["results"]]
+    rows += [("terminal executions", found["executions"])]
+    rows += [(peer["name"], peer) for peer in found["peers"]]
+    for name, row in rows:
+        times = [f"{row[key]:,.3f}" for key in ("p50_us", "p95_us", "p99_us", "p999_us")]
+        table.add_row(name, f"{row['checks']:,}", *times, f"{row['checks_per_s']:,}")
+    console.print(table)
+    denied = ", ".join(f"{name} {count:,}" for name, count in found["codes"].items())
+    console.print(f"denied {found['denied_share']:.1%}; first codes: {denied}")
+    console.print(METHOD)
+    console.print(machine.in_words(found["machine"]))
+
+
+@click.command(help=__doc__)
+@click.option("--checks", type=click.IntRange(1000), default=CHECKS, help="Of each mode.")
+@click.option("--quick", is_flag=True, help=f"{QUICK_CHECKS:,} checks.")
+@click.option("--json", "as_json", is_flag=True, help="Print one object.")
+def main(checks: int, quick: bool, as_json: bool) -> None:
+    """Measure, and print what was found."""
+    found = report(QUICK_CHECKS if quick else checks)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        show(found)
+    is_mixed = 0.15 <= found["denied_share"] <= 0.25 and len(found["codes"]) > 8
+    sys.exit(0 if is_mixed else 1)
+
+
+if __name__ == "__main__":
+    main()

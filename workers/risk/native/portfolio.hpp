@@ -1,0 +1,112 @@
+// What the account is worth, in units that deposits and withdrawals do not change the price of, and
+// what follows from a loss. workers/risk/portfolio.py is the same in slow, obvious Python.
+#pragma once
+
+#include "../../../pipeline/native/vocabulary.hpp"
+#include "calendar.hpp"
+#include "book.hpp"
+
+namespace bot4 {
+
+inline constexpr std::int64_t kE12 = 1'000'000'000'000;
+
+/// Moves to a mode, if that is up.
+inline void raise_mode(RiskAccount& account, Mode mode, Denial because) {
+  if (static_cast<std::uint64_t>(mode) <= account.mode) return;
+  account.mode = static_cast<std::uint64_t>(mode);
+  account.mode_code = static_cast<std::uint64_t>(because);
+}
+
+inline void value_units(RiskAccount& account) {
+  account.equity_e8 = checked("equity_e8", Wide{account.cash_e8} + account.value_e8);
+  account.nav_e12 = checked("nav_e12", floor_div(Wide{account.equity_e8} * kE12, account.units));
+}
+
+inline bool has_fallen(const RiskAccount& account, std::int64_t by_bp) {
+  const Wide high = account.high_water_e12;
+  return (high - account.nav_e12) * kBasisPoints >= high * by_bp;
+}
+
+/// Judges the fall from the high-water mark, and the results of the day, the week and the month.
+inline void judge(RiskAccount& account, const RiskSettings& settings) {
+  value_units(account);
+  if (has_fallen(account, settings.drawdown_bp)) {
+    account.drawdown = 1;
+    if (account.killed == 0) account.killed = static_cast<std::uint64_t>(Denial::kDrawdown);
+    raise_mode(account, Mode::kEmergency, Denial::kDrawdown);
+  } else if (settings.reduce_bp != 0 && has_fallen(account, settings.reduce_bp)) {
+    raise_mode(account, Mode::kReduced, Denial::kDrawdown);
+  }
+  const auto period = [&](std::int64_t open_e8, std::int64_t limit_e8, Denial code) {
+    if (limit_e8 != 0 && Wide{account.equity_e8} - open_e8 <= -Wide{limit_e8})
+      raise_mode(account, Mode::kPaused, code);
+  };
+  period(account.day_open_e8, settings.daily_e8, Denial::kDaily);
+  period(account.week_open_e8, settings.weekly_e8, Denial::kWeekly);
+  period(account.month_open_e8, settings.monthly_e8, Denial::kMonthly);
+}
+
+/// A deposit, or below 0 a withdrawal. Units are rounded so that their price does not fall.
+///
+/// Throws std::invalid_argument if nothing would be left, or nothing is there.
+inline void book_flow(RiskAccount& account, std::int64_t amount) {
+  const Wide issued =
+      account.equity_e8 > 0 ? floor_div(Wide{amount} * account.units, account.equity_e8) : 0;
+  if (account.equity_e8 <= 0 || Wide{account.equity_e8} + amount <= 0 ||
+      account.units + issued <= 0)
+    throw std::invalid_argument("flow was " + std::to_string(amount) +
+                                ", must leave some of the equity, " +
+                                std::to_string(account.equity_e8));
+  const auto add = [amount](const char* what, std::int64_t& to) {
+    to = checked(what, Wide{to} + amount);
+  };
+  account.units = checked("units", account.units + issued);
+  add("cash_e8", account.cash_e8);
+  add("flows_e8", account.flows_e8);
+  add("day_open_e8", account.day_open_e8);
+  add("week_open_e8", account.week_open_e8);
+  add("month_open_e8", account.month_open_e8);
+  value_units(account);
+}
+
+/// Begins a new day, week or month with the first record of it, by the venue's clock and never ours.
+/// It clears nothing.
+inline void begin_periods(RiskAccount& account, std::int64_t venue_ns) {
+  if (venue_ns <= 0) return;
+  const std::int64_t day = venue_ns / kDayNs + 1;  // 0: there was none yet
+  if (day <= account.day) return;
+  const bool is_first = account.day == 0;
+  const std::int64_t week = week_of(day - 1), month = month_of(day - 1);
+  if (!is_first) account.day_open_e8 = account.equity_e8;
+  if (!is_first && week != account.week) account.week_open_e8 = account.equity_e8;
+  if (!is_first && month != account.month) account.month_open_e8 = account.equity_e8;
+  account.day = day;
+  account.week = week;
+  account.month = month;
+}
+
+/// Ends PAUSED, if that is due: an operator has said so, or the configuration; and after losses in a
+/// row not before their cooldown.
+inline void resume(RiskAccount& account, const RiskSettings& settings, std::int64_t now_ns) {
+  const bool losses =
+      account.mode_code == static_cast<std::uint64_t>(Denial::kConsecLosses);
+  if (account.mode != static_cast<std::uint64_t>(Mode::kPaused)) return;
+  if (account.resumed == 0 && !(losses && settings.losses_resume != 0)) return;
+  if (losses && now_ns < account.paused_until_ns) return;
+  account.mode = account.mode_code = account.resumed = 0;
+  account.losses = 0;
+}
+
+/// An operator's reset: refused while the fall stands, unless it is to be counted from here on.
+inline void reset(RiskAccount& account, const RiskSettings& settings, bool rebase) {
+  if (rebase) {
+    account.high_water_e12 = account.nav_e12;
+    account.day_open_e8 = account.week_open_e8 = account.month_open_e8 = account.equity_e8;
+  } else if (has_fallen(account, settings.drawdown_bp)) {
+    return;
+  }
+  account.mode = account.mode_code = account.killed = account.drawdown = account.resumed = 0;
+  account.losses = 0;
+}
+
+}  // namespace bot4

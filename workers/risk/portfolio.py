@@ -1,0 +1,124 @@
+"""What the account is worth, and what follows from a loss, in slow, obvious Python.
+
+The account is divided into units: a deposit issues some and a withdrawal redeems some at the price
+of the moment, so that neither moves what a unit is worth, and the drawdown is that of a unit.
+"""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+
+from pipeline.money import BASIS_POINTS, checked
+from pipeline.vocabulary import Denial, Mode
+from workers.risk.settings import RiskSettings
+
+E12 = 10**12
+DAY_NS = 86_400 * 10**9
+
+
+def raise_mode(account: np.void, mode: Mode, because: Denial) -> None:
+    """Move to a mode, if that is up."""
+    if mode > account["mode"]:
+        account["mode"] = mode
+        account["mode_code"] = because
+
+
+def value_units(account: np.void) -> None:
+    """Reckon what the account and a unit of it are worth.
+
+    Raises:
+        OverflowError: it does not fit int64.
+    """
+    equity = checked("equity_e8", int(account["cash_e8"]) + int(account["value_e8"]))
+    account["equity_e8"] = equity
+    account["nav_e12"] = checked("nav_e12", equity * E12 // int(account["units"]))
+
+
+def has_fallen(account: np.void, by_bp: int) -> bool:
+    """Whether a unit is that much below its high-water mark, inclusive."""
+    high = int(account["high_water_e12"])
+    return (high - int(account["nav_e12"])) * BASIS_POINTS >= high * by_bp
+
+
+def judge(account: np.void, settings: RiskSettings) -> None:
+    """Judge the fall from the high-water mark, and the results of day, week and month."""
+    value_units(account)
+    if has_fallen(account, settings.drawdown_bp):
+        account["drawdown"] = 1
+        if account["killed"] == 0:
+            account["killed"] = Denial.DRAWDOWN
+        raise_mode(account, Mode.EMERGENCY, Denial.DRAWDOWN)
+    elif settings.reduce_bp != 0 and has_fallen(account, settings.reduce_bp):
+        raise_mode(account, Mode.REDUCED, Denial.DRAWDOWN)
+    for open_e8, limit, code in (
+        ("day_open_e8", settings.daily_e8, Denial.DAILY),
+        ("week_open_e8", settings.weekly_e8, Denial.WEEKLY),
+        ("month_open_e8", settings.monthly_e8, Denial.MONTHLY),
+    ):
+        if limit != 0 and int(account["equity_e8"]) - int(account[open_e8]) <= -limit:
+            raise_mode(account, Mode.PAUSED, code)
+
+
+def book_flow(account: np.void, amount: int) -> None:
+    """Book a deposit, or below 0 a withdrawal; units are rounded so that their price won't fall.
+
+    Raises:
+        ValueError: nothing would be left, or nothing is there.
+        OverflowError: a balance does not fit int64.
+    """
+    equity, units = int(account["equity_e8"]), int(account["units"])
+    issued = amount * units // equity if equity > 0 else 0
+    if equity <= 0 or equity + amount <= 0 or units + issued <= 0:
+        raise ValueError(f"flow was {amount}, must leave some of the equity, {equity}")
+    account["units"] = checked("units", units + issued)
+    for field in ("cash_e8", "flows_e8", "day_open_e8", "week_open_e8", "month_open_e8"):
+        account[field] = checked(field, int(account[field]) + amount)
+    value_units(account)
+
+
+def begin_periods(account: np.void, venue_ns: int) -> None:
+    """Begin a new day, week or month with the first record of it, by the venue's clock, not ours.
+
+    It clears nothing. The first record of all only says which day it is.
+    """
+    if venue_ns <= 0:
+        return
+    number = venue_ns // DAY_NS
+    if number + 1 <= account["day"]:
+        return
+    date = datetime.date(1970, 1, 1) + datetime.timedelta(days=number)
+    week, month = (number + 3) // 7, 12 * date.year + date.month
+    if account["day"] != 0:
+        account["day_open_e8"] = account["equity_e8"]
+        if week != account["week"]:
+            account["week_open_e8"] = account["equity_e8"]
+        if month != account["month"]:
+            account["month_open_e8"] = account["equity_e8"]
+    account["day"], account["week"], account["month"] = number + 1, week, month
+
+
+def resume(account: np.void, settings: RiskSettings, now_ns: int) -> None:
+    """End PAUSED if an operator has said so, or the configuration; losses have their cooldown."""
+    losses = account["mode_code"] == Denial.CONSEC_LOSSES
+    if account["mode"] != Mode.PAUSED:
+        return
+    if account["resumed"] == 0 and not (losses and settings.losses_resume):
+        return
+    if losses and now_ns < account["paused_until_ns"]:
+        return
+    for field in ("mode", "mode_code", "resumed", "losses"):
+        account[field] = 0
+
+
+def reset(account: np.void, settings: RiskSettings, *, rebase: bool) -> None:
+    """Return to NORMAL; not while the fall stands, unless it is to be counted from here on."""
+    if rebase:
+        account["high_water_e12"] = account["nav_e12"]
+        for field in ("day_open_e8", "week_open_e8", "month_open_e8"):
+            account[field] = account["equity_e8"]
+    elif has_fallen(account, settings.drawdown_bp):
+        return
+    for field in ("mode", "mode_code", "killed", "drawdown", "resumed", "losses"):
+        account[field] = 0
