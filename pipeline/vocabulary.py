@@ -60,6 +60,7 @@ class Mode(enum.IntEnum):
         """Its name in lower case."""
         return self.name.lower()
 
+
 class ControlKind(enum.IntEnum):
     """What an operator, or the supervisor for one, tells risk."""
 
@@ -167,7 +168,7 @@ RULES: Final[Mapping[Denial, Rule]] = {
         "no",
     ),
     Denial.KILLED: Rule(
-        "the halt word is set; or mode EMERGENCY or risk's own kill, unless REDUCING and reduce_only",
+        "halted; or mode EMERGENCY or risk's own kill, unless REDUCING and reduce_only",
         "",
         "flagged",
     ),

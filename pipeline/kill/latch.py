@@ -56,8 +56,8 @@ class Latch:
         time: UTC, ISO 8601, of the first raise to it; empty in NORMAL.
         actor: Who did that; a program's part by its name.
         reason: Why.
-        trip: What kind of reason: "manual", "drawdown", "breakers", "system"; "latch" if the file
-            cannot be believed.
+        trip: What kind of reason: "manual", "drawdown", "loss", "breakers", "system"; "latch" if
+            the file cannot be believed.
         run_id: Of the run at that time, if there was one.
     """
 

@@ -34,6 +34,7 @@ from pipeline.supervisor.restart import RestartPolicy, Restarts
 from pipeline.supervisor.snapshot import Snapshot, memory_mb, snapshot
 from pipeline.supervisor.start import NameLock, encoded, open_segment
 from pipeline.supervisor.watch import Heartbeats
+from pipeline.vocabulary import RULES, Denial
 from shm import Segment
 
 START_S = 20.0
@@ -322,9 +323,11 @@ class Supervisor:
 
     def _check_account(self, segment: Segment) -> None:
         """Kill the run if risk has found a limit breached that does so."""
-        if committed(segment, "risk", "account")["drawdown"][0] and not is_killed(segment):
-            limit = self.config["risk"]["drawdown_bp"] / 100
-            self._latched.kill(f"drawdown of {limit:g} % reached (risk.drawdown_bp)", "drawdown")
+        killed = int(committed(segment, "risk", "account")["killed"][0])
+        if killed and not is_killed(segment):
+            code = Denial(killed)
+            trip = "drawdown" if code is Denial.DRAWDOWN else "loss"
+            self._latched.kill(f"limit reached: {code.name} (risk.{RULES[code].key})", trip)
 
     @contextlib.contextmanager
     def _watching(self, segment: Segment, resumed: bool) -> Iterator[None]:

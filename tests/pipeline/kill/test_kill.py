@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.kill.latch import LatchFile
+from pipeline.kill.positions import executor_cells
 from pipeline.vocabulary import Mode
 from shm import list_segments, reap
 from tests.pipeline.supervisor.started import BOT4, Started, bot4, environment, until
@@ -21,8 +22,7 @@ from tests.pipeline.supervisor.started import BOT4, Started, bot4, environment, 
 
 def positions(run: Started) -> list[int]:
     """What the executor holds of each instrument, in lots."""
-    cells = run.segment.cells("executor.instruments", run.word("executor", "committed"))
-    return [int(position) for position in cells["position"]]
+    return [int(position) for position in executor_cells(run.segment)["position"]]
 
 
 def trades(run: Started) -> None:

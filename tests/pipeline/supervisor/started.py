@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline import topology
+from pipeline.chaos.victim import TRADES_ALL_THE_TIME
 from shm import Segment, SegmentNotFoundError, list_segments, reap
 
 BOT4 = str(Path(sys.executable).with_name("bot4"))
@@ -32,6 +33,7 @@ SETTINGS: Mapping[str, str] = {
     "ml.kelly_bp": "0",
     "ml.target_atr_bp": "1000000",
     "equity": "100000000",
+    **TRADES_ALL_THE_TIME,
     "exchange.rate": "5000",
     "pipeline.market_capacity": "4096",
     "pipeline.capacity": "1024",

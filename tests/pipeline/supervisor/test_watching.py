@@ -1,4 +1,4 @@
-"""The end of the supervisor's watch over the breakers: what is written, and what is told."""
+"""What the supervisor watches: the breakers, to their end, and the account."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pipeline import runtime, topology
+from pipeline._native import Emit, State
 from pipeline.breakers.audit import FILE, read
+from pipeline.kill.latch import LatchFile
+from pipeline.kill.words import is_killed
 from pipeline.supervisor import Supervisor
+from pipeline.vocabulary import Denial, Mode
 from shm import EventKind, Segment
+from tests.pipeline.kernels import Doing, until
 
 
 @pytest.fixture
@@ -68,3 +75,35 @@ def test_a_trail_that_cannot_be_read_is_told(
     (tmp_path / FILE).mkdir()
     with supervisor._watching(segment, resumed=False):
         assert said[0].startswith(f"{tmp_path / FILE} cannot be read (Is a directory): ")
+
+
+@pytest.mark.parametrize(
+    ("code", "trip", "reason"),
+    [
+        (Denial.DRAWDOWN, "drawdown", "limit reached: DRAWDOWN (risk.drawdown_bp)"),
+        (Denial.DAILY, "loss", "limit reached: DAILY (risk.daily_loss)"),
+    ],
+)
+def test_a_limit_that_risk_found_breached_kills_and_latches(
+    supervisor: Supervisor,
+    config: dict[str, Any],
+    segment: Segment,
+    tmp_path: Path,
+    code: Denial,
+    trip: str,
+    reason: str,
+) -> None:
+    def breach(_: np.void, __: np.void | None, state: State, ___: Emit) -> None:
+        state.edit("account", 0)["killed"] = code
+
+    risk = runtime.build(topology.stage("risk", config), segment, Doing(breach))
+    risk.recover()
+    supervisor._latched.begin()
+    with supervisor._latched.of(segment):
+        supervisor._check_account(segment)
+        assert not is_killed(segment)
+        until(lambda: risk.turn() and segment.words("risk.words").load("committed"), "a tick")
+        supervisor._check_account(segment)
+        assert is_killed(segment)
+    held = LatchFile(tmp_path).read()
+    assert (held.mode, held.trip, held.reason) == (Mode.EMERGENCY, trip, reason)
