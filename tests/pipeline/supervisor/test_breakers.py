@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from pipeline.kill.positions import committed
 from pipeline.vocabulary import Mode
 from shm import GlobalState, State
 from tests.pipeline.supervisor.started import Started, bot4, until
@@ -13,13 +14,11 @@ from tests.pipeline.supervisor.started import Started, bot4, until
 
 def positions(run: Started) -> list[int]:
     """What risk holds of each instrument, in lots."""
-    committed = run.word("risk", "committed")
-    held = run.segment.cells("risk.instruments", committed)
-    return [int(position) for position in held["position"]]
+    return [int(lots) for lots in committed(run.segment, "risk", "instruments")["position"]]
 
 
 def fills(run: Started) -> int:
-    return int(run.segment.cells("risk.account", run.word("risk", "committed"))["fills"][0])
+    return int(committed(run.segment, "risk", "account")["fills"][0])
 
 
 def operate(run: Started, *arguments: str) -> str:
