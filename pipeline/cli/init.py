@@ -18,7 +18,7 @@ from pipeline.kill.latch import LatchFile
 def command(config_file: Path | None, name: str | None, settings: dict[str, str]) -> None:
     """Initialise the state directory of a deployment; on paper, bot4 run does so itself.
 
-    A latch that is set, or missing where something has run, is reset by bot4 resume alone.
+    A latch that is set, or missing where there was one, is reset by bot4 resume alone.
     """
     with exit_with_message():
         config = load(config_file, flags=flags(name, settings)).config

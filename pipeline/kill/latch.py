@@ -2,8 +2,9 @@
 
 ``<state_dir>/latch.json`` says the mode, and who raised it, when and why: the first one, as long as
 nobody lowers it. It is written to a file beside it, synced, renamed over it, and the directory is
-synced. EMERGENCY is KILLED: no run begins. In a state directory in which something has run, a latch
-that is missing, damaged or unreadable means KILLED too. Nothing clears it by time.
+synced. EMERGENCY is KILLED: no run begins. In a state directory that has had a latch, which
+an empty file beside it tells, one that is missing, damaged or unreadable means KILLED too. Nothing
+clears it by time.
 
 If the disk has no room for "killed", the file is emptied, which needs none and means the same.
 """
@@ -22,14 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pipeline.breakers.audit import FILE as TRAIL
 from pipeline.breakers.audit import utc
 from pipeline.mode import LABELS
 from pipeline.vocabulary import Mode
 
 FILE: Final = "latch.json"
-USED: Final = ("run.lock", TRAIL)
-"""Files of which a run leaves at least one: where one of them is, there must be a latch."""
+MADE: Final = "latch.made"
+"""Empty; where it is, there must be a latch. Not any file: a state directory may be older than them."""
 
 BREACHES: Final = ("drawdown", "loss")
 """Trips that leave a breached limit behind: a reset has to say that it counts anew from here."""
@@ -106,8 +106,8 @@ class LatchFile:
         self.path = folder / FILE
 
     def is_new(self) -> bool:
-        """Whether nothing has run in the state directory, and it has no latch."""
-        return not any(_may_exist(self.folder / name) for name in (FILE, *USED))
+        """Whether the state directory has no latch, and has had none."""
+        return not any(_may_exist(self.folder / name) for name in (FILE, MADE))
 
     def begin(self) -> bool:
         """Make a latch that is clear, and its directory, if it is new; return whether it was.
@@ -135,7 +135,7 @@ class LatchFile:
             with self.path.open("rb") as file:
                 text = file.read(_BYTES)
         except FileNotFoundError:
-            return self._unbelievable("is missing from a state directory in which was run before")
+            return self._unbelievable("is missing from a state directory that has had one")
         except OSError as error:
             return self._unbelievable(f"cannot be read ({error.strerror or error})")
         try:
@@ -224,6 +224,7 @@ class LatchFile:
             finally:
                 os.close(fd)
             os.rename(beside, self.path)
+            os.close(os.open(self.folder / MADE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(beside)

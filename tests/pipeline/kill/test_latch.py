@@ -12,17 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.kill.latch import FILE, KilledError, LatchError, LatchFile
+from pipeline.kill.latch import FILE, MADE, KilledError, LatchError, LatchFile
 from pipeline.kill.latched import Latched
 from pipeline.vocabulary import Mode
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> LatchFile:
-    """The latch of a deployment that has run."""
+    """The latch of a deployment that has one."""
     made = LatchFile(tmp_path / "state")
     assert made.begin()
-    (made.folder / "run.lock").touch()
     return made
 
 
@@ -40,21 +39,24 @@ def test_a_new_directory_has_a_clear_latch_and_is_begun_once(tmp_path: Path) -> 
     assert file.folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_caches_alone_do_not_make_a_directory_one_in_which_was_run(tmp_path: Path) -> None:
+def test_a_directory_that_is_older_than_latches_is_new_to_them(tmp_path: Path) -> None:
     (tmp_path / "markets").mkdir()
+    (tmp_path / "run.lock").touch()
+    assert LatchFile(tmp_path).read().mode is Mode.NORMAL
     assert LatchFile(tmp_path).begin()
 
 
-@pytest.mark.parametrize("left", ["run.lock", "breakers.jsonl"])
-def test_a_latch_that_is_missing_where_something_has_run_means_killed(
-    tmp_path: Path, left: str
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_latch_that_is_missing_where_there_was_one_means_killed(
+    file: LatchFile, killed: bool
 ) -> None:
-    (tmp_path / left).touch()
-    file = LatchFile(tmp_path)
+    if killed:
+        kill(file)
+    file.path.unlink()
     assert not file.begin()
     held = file.read()
     assert held.is_killed
-    assert "is missing from a state directory in which was run before" in held.reason
+    assert "is missing from a state directory that has had one" in held.reason
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_what_is_not_above_cannot_be_lowered(file: LatchFile) -> None:
 def test_nothing_is_left_beside_it(file: LatchFile) -> None:
     kill(file)
     file.lower_to(Mode.NORMAL, "a", "b")
-    assert {path.name for path in file.folder.iterdir()} == {FILE, "run.lock"}
+    assert {path.name for path in file.folder.iterdir()} == {FILE, MADE}
 
 
 FULL = """
@@ -191,5 +193,5 @@ def test_a_kill_that_finds_no_room_leaves_a_latch_that_means_killed(
     )
     assert done.stdout.strip() == os.strerror(errno.EFBIG), done.stderr
     assert file.read().is_killed is (mode is Mode.EMERGENCY)
-    assert {path.name for path in file.folder.iterdir()} == {FILE, "run.lock"}
+    assert {path.name for path in file.folder.iterdir()} == {FILE, MADE}
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 0  # of this process
