@@ -29,7 +29,7 @@ from pipeline.vocabulary import Mode
 
 FILE: Final = "latch.json"
 MADE: Final = "latch.made"
-"""Empty; where it is, there must be a latch. Not any file: a state directory may be older than them."""
+"""Empty; where it is, there must be a latch: a state directory may be older than latches."""
 
 BREACHES: Final = ("drawdown", "loss")
 """Trips that leave a breached limit behind: a reset has to say that it counts anew from here."""

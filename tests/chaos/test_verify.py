@@ -61,8 +61,7 @@ def test_a_run_without_a_fault_is_clean(recording: Recording, check: Callable[[]
     assert verdict.is_clean
     assert verdict.orders == len(recording.records("orders")) > 20
     for edge in topology.EDGES:
-        # Of correlations there is one a minute: not yet any.
-        assert len(recording.records(edge.ring)) > 20 or edge.ring == "correlations", edge.ring
+        assert len(recording.records(edge.ring)) > 20, edge.ring
 
 
 @pytest.mark.parametrize(
