@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import topology
 from pipeline.kill.latch import LatchFile
 from pipeline.kill.positions import executor_cells
 from pipeline.vocabulary import Mode
@@ -29,6 +30,19 @@ def trades(run: Started) -> None:
     """Wait until something is held."""
     run.flows(20, ring="orders")
     until(lambda: any(positions(run)), "a position")
+
+
+def holds(run: Started) -> None:
+    """Have it hold something while nothing moves: its supervisor and its feed are stopped."""
+    while True:
+        trades(run)
+        run.process.send_signal(signal.SIGSTOP)
+        feed = run.strike("feed", signal.SIGSTOP)
+        until(lambda: all(run.segment.depth(edge.ring) == 0 for edge in topology.EDGES), "rest")
+        if any(positions(run)):
+            return
+        os.kill(feed, signal.SIGCONT)
+        run.process.send_signal(signal.SIGCONT)
 
 
 def kill(run: Started, reason: str = "a test", code: int = 0) -> dict[str, Any]:
@@ -75,7 +89,7 @@ def test_with_the_supervisor_dead_the_executor_alone_closes_all_positions(
     name: str, tmp_path: Path
 ) -> None:
     with Started(name, tmp_path) as run:
-        trades(run)
+        holds(run)
         run.kill()
         assert [info.state for info in list_segments(name)] == ["stale"]
         done = kill(run)
@@ -219,9 +233,8 @@ def test_killing_twice_changes_nothing(name: str, tmp_path: Path) -> None:
 
 def test_what_cannot_be_closed_is_kept_and_said(name: str, tmp_path: Path) -> None:
     with Started(name, tmp_path) as run:
-        trades(run)
+        holds(run)
         group = run.segment.breakers("breakers")
-        run.process.send_signal(signal.SIGSTOP)
         group.breaker("orders.sim").force_open(actor="anna", reason="a test")
         group.close()
         done = kill(run, code=1)
