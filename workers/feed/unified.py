@@ -14,21 +14,19 @@ import functools
 import importlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
 from pipeline.instruments import Instrument
 from pipeline.markets import stream
-from pipeline.records import MARKET
 from pipeline.vocabulary import MarketKind
-from workers._native import Arbiter, Line, Outbox
+from workers._native import Outbox
 from workers.feed.decoding import StaleReason
-from workers.feed.lines import COUNTS
 from workers.feed.session import Timing
-from workers.feed.tape import Tape, Trade, steps, trade_of
+from workers.feed.tape import Tape, steps
+from workers.feed.telling import Market, Telling, said
+from workers.feed.trades import Trades
 from workers.feed.venue import jittered
 
 _log = logging.getLogger("bot4.feed")
@@ -39,12 +37,6 @@ TIMING = Timing(dial_every=2.5, attempt=5.0, silence=3.0, ping=1.0)
 _UNANSWERED_S = 60.0  # of silence, where PINGs are not known to be answered
 _LOOK_S = 0.05
 _CLOSE_S = 1.0
-_REPLAYS = (0.0, 0.25, 0.5, 1.0)  # seconds before each attempt to have trades told again
-_PAGES = 10
-_PAGE = 1000  # trades
-_PAST_MS = 1000  # by which the venue's clock may be behind
-_LOG_EVERY_NS = 60_000_000_000
-_SHOWN = 200  # characters of what a venue said
 
 _T = TypeVar("_T")
 
@@ -72,19 +64,6 @@ class CcxtVenue:
     has_books: bool = True
 
 
-class _Market:
-    """What is known of one instrument."""
-
-    def __init__(self, instrument: Instrument) -> None:
-        self.instrument = instrument
-        self.symbol = ""  # ccxt's
-        self.tape: Tape | None = None  # None: not begun
-        self.held: list[Trade] | None = None  # until those before are told; None: told at once
-        self.raw: tuple[Any, ...] = ()  # best prices as ccxt gave them last
-        self.holds = False  # the quote that was told last
-        self.is_broken = False  # and that was said
-
-
 class Unified:
     """Reads a venue through ccxt.pro; see `Lines`, whose members it has as far as the feed asks."""
 
@@ -100,25 +79,19 @@ class Unified:
     ) -> None:
         """Prepare; `instruments` is how many there are in all, whatever their venue."""
         self.venue = venue
-        self.arbiter = Arbiter(outbox, instruments, comparable=False)
-        self._line = Line(self.arbiter)
-        self._outbox = outbox
-        self._settle = settle
+        self._telling = Telling(venue.name, outbox, instruments, settle)
+        self.arbiter = self._telling.arbiter
+        self._trades = Trades(self._telling)
         self._connected = connected
         self._timing = timing
-        self._markets = [_Market(instrument) for instrument in venue.instruments]
-        self._record = np.zeros(1, MARKET)
-        self._counts = dict.fromkeys(COUNTS, 0)
+        self._markets = [Market(instrument) for instrument in venue.instruments]
         self._frames = 0  # of earlier connections
         self._exchange: Any = None  # ccxt's object of the connections that there are
         self._known: tuple[Any, Any] | None = None  # its markets and currencies
-        self._limit: int | None = _PAGE
-        self._group: asyncio.TaskGroup
         self._closing: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._is_open = False  # what ccxt says of quotes counts
         self._is_lost = False  # and that was said
-        self._shown_ns: dict[str, int] = {}
 
     @property
     def heard_ns(self) -> int:
@@ -137,11 +110,12 @@ class Unified:
         """Return what there was so far: see `lines.COUNTS`."""
         frames = self._frames + (0 if self._exchange is None else self._exchange.frames)
         told = self.arbiter.counts()
-        own = {name: told.get(name, count) for name, count in self._counts.items()}
+        own = {name: told.get(name, count) for name, count in self._telling.counts.items()}
         return {**own, "messages": frames}
 
     def stop(self) -> None:
         """End `run` in order; nothing is told any more."""
+        self._telling.is_over = True
         self._stop.set()
 
     async def run(self) -> None:
@@ -176,7 +150,7 @@ class Unified:
                     self._is_lost = True
                     _log.warning("%s: the venue's connection was lost: %s", self.venue.name, error)
                 else:
-                    self._warn("the venue's connection is not to be had", str(error))
+                    self._telling.warn("the venue's connection is not to be had", str(error))
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def _connection(self) -> None:
@@ -190,16 +164,17 @@ class Unified:
         try:
             await self._find_markets(exchange)
             self._is_open = True
-            async with asyncio.TaskGroup() as self._group:
-                self._group.create_task(self._watch(exchange))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch(exchange))
                 for market in self._markets:
                     if market.symbol:
-                        self._group.create_task(self._watch_trades(exchange, market))
-                        self._group.create_task(self._watch_quotes(exchange, market))
-        except BaseExceptionGroup as group:
-            lost, others = group.split(LostError)
+                        trades = self._trades.watch(exchange, market, group, self._asked)
+                        group.create_task(trades)
+                        group.create_task(self._watch_quotes(exchange, market))
+        except BaseExceptionGroup as errors:
+            lost, others = errors.split(LostError)
             # What our own side has raised comes first: it ends everything.
-            raise (others or lost or group).exceptions[0] from None
+            raise (others or lost or errors).exceptions[0] from None
         finally:
             self._frames += exchange.frames
             self._exchange = None
@@ -221,7 +196,7 @@ class Unified:
             found += exchange.markets_by_id.get(name, ())
             spot = [each for each in found if each.get("spot")] or found
             if not spot:
-                self._warn(
+                self._telling.warn(
                     f"{name} is not traded",
                     f"bot4 instruments --venue {self.venue.name} lists what is",
                 )
@@ -238,7 +213,7 @@ class Unified:
             return await answer
         except Exception as error:
             self._lose(StaleReason.DISCONNECTED)
-            raise LostError(_said(error)) from error
+            raise LostError(said(error)) from error
 
     def _lose(self, reason: StaleReason) -> None:
         """Take back what was said of all instruments."""
@@ -247,10 +222,10 @@ class Unified:
             market.raw = ()
             self._break(market, reason, time.monotonic_ns())
 
-    def _break(self, market: _Market, reason: StaleReason, now: int) -> None:
+    def _break(self, market: Market, reason: StaleReason, now: int) -> None:
         if market.holds:
             market.holds, market.is_broken = False, True
-            self._tell(market, MarketKind.STALE, now, venue_sequence=reason)
+            self._telling.tell(market, MarketKind.STALE, now, venue_sequence=reason)
 
     # --- The connections ---
 
@@ -295,7 +270,7 @@ class Unified:
 
     # --- Quotes ---
 
-    async def _watch_quotes(self, exchange: Any, market: _Market) -> None:
+    async def _watch_quotes(self, exchange: Any, market: Market) -> None:
         """Tell the best prices, by the quickest of the ways that the venue has."""
         symbol = market.symbol
         if exchange.has.get("watchBidsAsks"):
@@ -305,7 +280,7 @@ class Unified:
         elif exchange.has.get("watchTicker"):
             watch = functools.partial(exchange.watch_ticker, symbol)
         else:
-            self._warn("no quotes", "ccxt.pro has no best prices of this venue")
+            self._telling.warn("no quotes", "ccxt.pro has no best prices of this venue")
             return
         while True:
             told = await self._asked(watch())
@@ -313,7 +288,7 @@ class Unified:
             if not self._look(exchange, market):
                 self._quote(exchange, market, told.get(symbol, told))
 
-    def _look(self, exchange: Any, market: _Market) -> bool:
+    def _look(self, exchange: Any, market: Market) -> bool:
         """Tell what ccxt has kept of a market. False if that is nothing."""
         if exchange.has.get("watchBidsAsks"):
             kept = exchange.bidsasks
@@ -326,7 +301,7 @@ class Unified:
         self._quote(exchange, market, found)
         return True
 
-    def _quote(self, exchange: Any, market: _Market, told: Any) -> None:
+    def _quote(self, exchange: Any, market: Market, told: Any) -> None:
         """Tell best prices if they have changed."""
         instrument = market.instrument
         try:
@@ -343,20 +318,20 @@ class Unified:
                 steps(value or 0, unit) for value, unit in zip(raw, units, strict=True)
             )
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            self._refuse("a quote could not be read", error)
+            self._telling.refuse("a quote could not be read", error)
             return
         if not (bid or ask):  # it was not told yet
             return
         now = max(exchange.heard_ns.values(), default=time.monotonic_ns())
         if bid and ask and bid >= ask:
-            self._counts["crossed"] += 1
+            self._telling.counts["crossed"] += 1
             self._break(market, StaleReason.CROSSED, now)
             return
         if market.is_broken:
             market.is_broken = False
-            self._tell(market, MarketKind.RESYNC, now)
+            self._telling.tell(market, MarketKind.RESYNC, now)
         market.holds = True
-        self._tell(
+        self._telling.tell(
             market,
             MarketKind.QUOTE,
             now,
@@ -366,137 +341,6 @@ class Unified:
             ask=ask,
             ask_quantity=ask_quantity,
         )
-
-    # --- Trades ---
-
-    async def _watch_trades(self, exchange: Any, market: _Market) -> None:
-        """Tell the trades; the first ones after what was missed."""
-        if not exchange.has.get("watchTrades"):
-            self._warn("no trades", "ccxt.pro has none of this venue")
-            return
-        begun_ms = time.time_ns() // 1_000_000
-        is_first = True
-        while True:
-            told = await self._asked(exchange.watch_trades(market.symbol))
-            now = max(exchange.heard_ns.values(), default=time.monotonic_ns())
-            trades = self._trades_of(market, told)
-            assert market.tape is not None
-            if is_first and not market.tape.last:
-                # Some venues begin with the past.
-                trades = [trade for trade in trades if trade.ms >= begun_ms - _PAST_MS]
-            is_first = is_first and not told
-            if market.held is None:
-                self._tell_trades(market, trades, now)
-                continue
-            begins = not market.held
-            market.held += trades
-            if begins and market.held:
-                self._group.create_task(self._replay(exchange, market, now))
-
-    async def _replay(self, exchange: Any, market: _Market, now: int) -> None:
-        """Have the trades told again that were missed, then go on with those that were held."""
-        assert market.tape is not None
-        assert market.held is not None
-        missed = None
-        for pause in _REPLAYS:
-            await asyncio.sleep(pause)
-            try:
-                missed = await self._missed(exchange, market)
-            except Exception as error:  # ccxt's, whatever they are: the trades that came count
-                self._warn("a request for trades failed", _said(error))
-            if missed is not None:
-                break
-        else:
-            self._counts["gaps"] += 1
-            self._warn("trades that were missed are not to be had", market.symbol)
-        held, market.held = market.held or [], None
-        self._tell_trades(market, [*(missed or ()), *held], now)
-
-    async def _missed(self, exchange: Any, market: _Market) -> list[Trade] | None:
-        """Return the trades before those that are held; None if the venue does not say."""
-        tape, held = market.tape, market.held
-        assert tape is not None
-        assert held is not None
-        found = await self._fetch(exchange, market, None)
-        since = tape.since_ms
-        for _ in range(_PAGES):
-            if tape.reaches(found) or since is None:
-                break
-            page = await self._fetch(exchange, market, since)
-            known = {trade.name for trade in found}
-            fresh = [trade for trade in page if trade.name not in known]
-            if not fresh:
-                break
-            found = [*fresh, *found]
-            latest = max(trade.ms for trade in page)
-            if latest == since:
-                break
-            since = latest
-        missed = tape.missed(found, held)
-        if missed is not None and found and not tape.reaches(found):
-            self._counts["gaps"] += 1
-            self._warn("more trades were missed than are to be had", market.symbol)
-        return missed
-
-    async def _fetch(self, exchange: Any, market: _Market, since: int | None) -> list[Trade]:
-        try:
-            told = await exchange.fetch_trades(market.symbol, since, self._limit)
-        except importlib.import_module("ccxt").BadRequest:
-            if self._limit is None:
-                raise
-            self._limit = None  # so many are not to be had of this venue at once
-            told = await exchange.fetch_trades(market.symbol, since, None)
-        return self._trades_of(market, told)
-
-    def _trades_of(self, market: _Market, told: Sequence[Any]) -> list[Trade]:
-        trades = []
-        for each in told:
-            try:
-                trades.append(trade_of(each, market.instrument))
-            except (ValueError, KeyError, TypeError) as error:
-                self._refuse("a trade could not be read", error)
-        return trades
-
-    def _tell_trades(self, market: _Market, trades: Sequence[Trade], now: int) -> None:
-        assert market.tape is not None
-        for number, trade in market.tape.tell(trades):
-            self._tell(
-                market,
-                MarketKind.TRADE,
-                now,
-                venue_ns=trade.ms * 1_000_000,
-                price=trade.price,
-                quantity=trade.quantity,
-                aggressor=trade.aggressor,
-                venue_sequence=number,
-            )
-
-    # --- Telling ---
-
-    def _tell(self, market: _Market, kind: MarketKind, received_ns: int, **values: int) -> None:
-        if self._stop.is_set():
-            return
-        record = self._record
-        record[0] = np.zeros((), MARKET)
-        record["instrument"] = market.instrument.index
-        record["kind"] = kind
-        record["received_ns"] = received_ns
-        for name, value in values.items():
-            record[name] = value
-        self._line.tell(record)
-        if self._outbox.kept:
-            self._settle()
-
-    def _refuse(self, what: str, error: Exception) -> None:
-        self._counts["malformed"] += 1
-        self._warn(what, _said(error))
-
-    def _warn(self, what: str, detail: str) -> None:
-        """Say that something is wrong, of each kind at most once a minute."""
-        now = time.monotonic_ns()
-        if now - self._shown_ns.get(what, -_LOG_EVERY_NS) >= _LOG_EVERY_NS:
-            self._shown_ns[what] = now
-            _log.warning("%s: %s: %s", self.venue.name, what, detail)
 
 
 async def _close(exchange: Any) -> None:
@@ -509,8 +353,3 @@ async def _close(exchange: Any) -> None:
             await exchange.session.close()
         await exchange.close_connector()
     exchange.session = exchange.tcp_connector = None
-
-
-def _said(error: Exception) -> str:
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
-    return f"{type(error).__name__}: {text[:_SHOWN]}"
