@@ -62,6 +62,8 @@ EDGES: Final = (
     Edge("features", FEATURES, "ta", "ml"),
     # None is urgent: risk takes them when something else wakes it.
     Edge("correlations", CORRELATIONS, "ta", "risk", wakes=False),
+    # The same records, for the sizes of entries.
+    Edge("clusters", CORRELATIONS, "ta", "ml", wakes=False),
     Edge("intents", INTENT, "ml", "risk"),
     Edge("orders", ORDER, "risk", "executor"),
     Edge("outcomes", OUTCOME, "risk", "ml"),

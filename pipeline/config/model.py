@@ -248,6 +248,12 @@ class TechnicalAnalysis(Table):
         return slow
 
 
+class InstrumentEntries(Table):
+    """What is different for the entries in one instrument."""
+
+    order_notional: Amount = Field(description="most that an entry is worth")
+
+
 class MachineLearning(Table):
     """The strategy and what it may ask for."""
 
@@ -291,7 +297,18 @@ class MachineLearning(Table):
     degraded_size_bp: BasisPoints = Field(
         default=5000, description="of an entry's size while the model has no answer, bp"
     )
+    cluster_cap_bp: int = Field(
+        default=20_000,
+        ge=0,
+        le=1_000_000,
+        description="risk of positions that move together, bp of one's; 0: no matter",
+    )
+    correlation_bp: BasisPoints = Field(default=7000, description="beyond which they do, bp")
+    correlation_samples: int = Field(
+        default=20, ge=1, le=65_535, description="fewer returns say nothing"
+    )
     ttl_ms: int = Field(default=1000, gt=0, le=3_600_000, description="life of an intent, ms")
+    instruments: dict[str, InstrumentEntries] = Field(default={}, description="by symbol")
 
     @field_validator("leave_bp")
     @classmethod
@@ -446,6 +463,7 @@ class Config(Table):
     @model_validator(mode="after")
     def _agrees(self) -> Config:
         problems: list[Problem] = []
+        at_fault: KeyPath
         first: dict[tuple[str, str], int] = {}
         for index, entry in enumerate(self.instruments):
             at = ("instruments", index)
@@ -463,11 +481,18 @@ class Config(Table):
         if self.ml.order_notional < least:
             remedy = f"be at least {least}, the largest min_notional of the instruments"
             problems.append(Problem(("ml", "order_notional"), str(self.ml.order_notional), remedy))
+        for entry in self.instruments:
+            own = self.ml.instruments.get(entry.symbol)
+            if own is not None and own.order_notional < entry.min_notional:
+                at_fault = ("ml", "instruments", entry.symbol, "order_notional")
+                remedy = f"be at least {entry.min_notional}, its min_notional"
+                problems.append(Problem(at_fault, str(own.order_notional), remedy))
         symbols = sorted({entry.symbol for entry in self.instruments})
         named: list[tuple[KeyPath, str]]
         named = [(("risk", "instruments"), symbol) for symbol in self.risk.instruments]
+        named += [(("ml", "instruments"), symbol) for symbol in self.ml.instruments]
         for number, strategy in self.risk.strategies.items():
-            at_fault: KeyPath = ("risk", "strategies", number, "instruments")
+            at_fault = ("risk", "strategies", number, "instruments")
             named += [(at_fault, symbol) for symbol in strategy.instruments]
         for path, symbol in named:
             if symbol not in symbols:

@@ -65,7 +65,7 @@ def test_a_run_without_a_fault_is_clean(recording: Recording, check: Callable[[]
 
 
 @pytest.mark.parametrize(
-    "ring", ["features", "correlations", "intents", "orders", "outcomes", "executions"]
+    "ring", ["features", "correlations", "clusters", "intents", "orders", "outcomes", "executions"]
 )
 class TestOfEachRing:
     def test_a_lost_output_is_found(

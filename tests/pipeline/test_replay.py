@@ -42,7 +42,7 @@ def contexts(count: int, first: int = 0) -> Array:
 def test_a_run_takes_a_step_for_each_context() -> None:
     driver = drive()
     emitted = driver.run(contexts(3), {"market": market(5, 6, 7)})
-    assert list(emitted) == ["features", "correlations"]
+    assert list(emitted) == ["features", "correlations", "clusters"]
     rows = emitted["features"]
     assert list(rows["close"]) == [5, 11, 18]
     assert list(rows["sequence"]) == [0, 1, 2]

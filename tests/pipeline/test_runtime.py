@@ -95,7 +95,7 @@ def test_records_carry_sequence_cause_and_the_time_of_the_market_record(new_desk
         assert causes == sorted(set(causes))
         contexts = desk.recording[edge.producer]
         assert (records["stamped_ns"] == contexts["now_ns"][records["cause_step"] - 1]).all()
-        if edge.ring != "correlations":  # these are of an interval that is over
+        if edge.dtype != CORRELATIONS:  # these are of an interval that is over
             assert (records["received_ns"] - records["venue_ns"] == RECEIVED_NS).all()
 
 
@@ -131,7 +131,7 @@ def test_what_ran_live_runs_again_to_the_same_bytes_in_both_kernels(
             emitted, driver = replayed(desk, name, kernel)
             for ring, records in emitted.items():
                 # Of correlations there is one a minute of the market's, and this takes no time.
-                assert len(records) > 0 or ring == "correlations"
+                assert len(records) > 0 or topology.edge(ring).dtype == CORRELATIONS
                 assert_same(records, desk.recording[ring])
             for group in stage.cells():
                 assert_same(driver.state(group), desk.state(name, group))

@@ -51,18 +51,32 @@ MlSettings ml_settings_of(nb::handle settings) {
           .volatility_target_bp = value("volatility_target_bp"),
           .kelly_bp = value("kelly_bp"),
           .degraded_size_bp = value("degraded_size_bp"),
+          .cluster_cap_bp = value("cluster_cap_bp"),
+          .correlation_bp = value("correlation_bp"),
+          .correlation_samples = value("correlation_samples"),
           .order_notional_e8 = value("order_notional_e8"),
           .equity_e8 = value("equity_e8"),
           .ttl_ns = value("ttl_ns"),
           .model_until_ns = value("model_until_ns")};
 }
 
+std::vector<EntryCaps> entry_caps_of(nb::handle caps) {
+  std::vector<EntryCaps> result;
+  for (const nb::handle each : caps)
+    result.push_back({.notional_e8 = nb::cast<std::int64_t>(each.attr("notional_e8")),
+                      .least_lots = nb::cast<std::int64_t>(each.attr("least_lots")),
+                      .most_lots = nb::cast<std::int64_t>(each.attr("most_lots")),
+                      .step_lots = nb::cast<std::int64_t>(each.attr("step_lots"))});
+  return result;
+}
+
 template <class Strategy>
-nb::object machine_learning(nb::handle settings, const Model* model, nb::handle instruments) {
+nb::object machine_learning(nb::handle settings, nb::handle caps, const Model* model,
+                            nb::handle instruments) {
   // A copy of its own: it is evaluated without the GIL, whatever becomes of Python's.
   auto own = model == nullptr ? nullptr : std::make_unique<const Model>(*model);
   return capsule(std::make_unique<MachineLearning<Strategy>>(
-      ml_settings_of(settings), std::move(own), instruments_of(instruments)));
+      ml_settings_of(settings), entry_caps_of(caps), std::move(own), instruments_of(instruments)));
 }
 
 RiskLimits risk_limits(nb::handle settings, nb::handle instruments, nb::handle strategies) {
@@ -87,10 +101,10 @@ RiskLimits risk_limits(nb::handle settings, nb::handle instruments, nb::handle s
 }
 
 void bind_kernels(nb::module_& module) {
-  module.def("blend", &machine_learning<Blend>, nb::arg("settings"), nb::arg("model").none(),
-             nb::arg("instruments"));
-  module.def("moving_average", &machine_learning<MovingAverage>, nb::arg("settings"),
+  module.def("blend", &machine_learning<Blend>, nb::arg("settings"), nb::arg("caps"),
              nb::arg("model").none(), nb::arg("instruments"));
+  module.def("moving_average", &machine_learning<MovingAverage>, nb::arg("settings"),
+             nb::arg("caps"), nb::arg("model").none(), nb::arg("instruments"));
   module.def(
       "risk",
       [](nb::handle settings, nb::handle instrument_limits, nb::handle strategy_limits,

@@ -21,12 +21,15 @@ from pipeline.records import INTENT
 from pipeline.vocabulary import BOOKS, OutcomeKind, Side
 from workers.ml import rules
 from workers.ml.models import Model
-from workers.ml.settings import MlSettings, share
+from workers.ml.settings import EntryCaps, MlSettings, share
 from workers.ml.strategies import Row, Strategy, checked_score
 from workers.ta.features import FEATURES_VERSION
+from workers.ta.kept import keep
 
-OUTCOMES = 0
-"""Index of that input ring; the other is that of the features."""
+OUTCOMES, FEATURES, CLUSTERS = range(3)
+"""Indices of the input rings."""
+
+_NAMES = ("outcome", "features row", "correlations row")
 
 NEUTRAL = 0.5
 """The probability of a rise that says nothing."""
@@ -35,10 +38,11 @@ _REFUSALS = (OutcomeKind.DENIED, OutcomeKind.REJECTED, OutcomeKind.EXPIRED)
 
 
 class MachineLearning:
-    """The kernel: one step a row of features or an outcome.
+    """The kernel: one step a row of features, an outcome, or a row of correlations, which is kept.
 
     State of an instrument: the position that outcomes tell of, the intent that is not over yet (one
-    at most), what is wanted, what the strategy remembers, and a book for each way to score.
+    at most), what is wanted, what the strategy remembers, a book for each way to score, and its
+    correlations with the others.
 
     ```
     wanted    by                                       with nothing pending, at a row of features
@@ -55,6 +59,7 @@ class MachineLearning:
     def __init__(
         self,
         settings: MlSettings,
+        caps: Sequence[EntryCaps],
         instruments: Sequence[Instrument],
         strategy: Strategy,
         model: Model | None = None,
@@ -62,6 +67,7 @@ class MachineLearning:
     ) -> None:
         """Make one; `name` is that of the strategy, for messages."""
         self.settings = settings
+        self.caps = caps
         self.instruments = instruments
         self.strategy = strategy
         self.model = model
@@ -70,7 +76,7 @@ class MachineLearning:
     def step(
         self, context: np.void, event: np.void | None, state: _native.State, emit: _native.Emit
     ) -> None:
-        """Take an outcome, or take a row of features and emit an intent if one is due.
+        """Take an outcome or correlations, or a row of features and emit an intent if one is due.
 
         Raises:
             IndexError: the record is of an instrument that is not configured.
@@ -79,15 +85,18 @@ class MachineLearning:
         """
         if event is None:
             return
-        what = "outcome" if context["source"] == OUTCOMES else "features row"
+        source = int(context["source"])
         index = int(event["instrument"])
         if index >= len(self.instruments):
             raise IndexError(
-                f"{what} {event['sequence']}: instrument was {index}, "
+                f"{_NAMES[source]} {event['sequence']}: instrument was {index}, "
                 f"must be below {len(self.instruments)}"
             )
-        if context["source"] == OUTCOMES:
+        if source == OUTCOMES:
             _take_outcome(state.edit("instruments", index), event)
+            return
+        if source == CLUSTERS:
+            keep(event, state.edit("correlations", index), len(self.instruments))
             return
         if event["version"] != FEATURES_VERSION:
             raise ValueError(
@@ -99,9 +108,11 @@ class MachineLearning:
         probability, is_degraded = self._predict(event, own)
         entry = rules.bracket(row, self.settings, self.instruments[index])
         score = self._score(row, 2.0 * probability - 1.0, entry, state)
+        if entry is not None:
+            own["move"] = rules.measure(entry, self.settings)
         if score is not None:
             self._want(own, score)
-        intent = self._intent(own, event, entry, is_degraded=is_degraded)
+        intent = self._intent(own, event, entry, state, is_degraded=is_degraded)
         if intent is not None:
             stage = state.edit("stage", 0)
             stage["last_intent_id"] = int(stage["last_intent_id"]) + 1
@@ -153,7 +164,13 @@ class MachineLearning:
             own["wanted"] = 0  # what was not entered is not wanted any more
 
     def _intent(
-        self, own: np.void, event: np.void, entry: rules.Bracket | None, *, is_degraded: bool
+        self,
+        own: np.void,
+        event: np.void,
+        entry: rules.Bracket | None,
+        state: _native.State,
+        *,
+        is_degraded: bool,
     ) -> np.ndarray[Any, np.dtype[Any]] | None:
         """Return what takes the position to what is wanted, yet without id and time."""
         if own["pending"] != 0:
@@ -162,10 +179,11 @@ class MachineLearning:
         if own["wanted"] > 0 and own["position"] == 0:
             if entry is None:  # no size and no stop without a price and a range
                 return None
-            quantity = self._quantity(own, event, entry, is_degraded=is_degraded)
+            quantity = self._quantity(own, event, entry, state, is_degraded=is_degraded)
             if quantity == 0:
                 own["wanted"] = 0
                 return None
+            own["entering"] = quantity
             intent["side"] = Side.BUY
             intent["quantity"] = quantity
             intent["stop"] = entry.stop
@@ -183,15 +201,44 @@ class MachineLearning:
         return intent
 
     def _quantity(
-        self, own: np.void, event: np.void, entry: rules.Bracket, *, is_degraded: bool
+        self,
+        own: np.void,
+        event: np.void,
+        entry: rules.Bracket,
+        state: _native.State,
+        *,
+        is_degraded: bool,
     ) -> int:
         score = float(own["score"])
         if not rules.is_worth(score, entry, self.settings):
             return 0
-        instrument = self.instruments[int(event["instrument"])]
+        index = int(event["instrument"])
         return rules.entry_quantity(
-            score, entry, self.settings, instrument, is_degraded=is_degraded
+            score,
+            entry,
+            self.settings,
+            self.caps[index],
+            self.instruments[index],
+            is_degraded=is_degraded,
+            left=self._left_of_cluster(index, state),
         )
+
+    def _left_of_cluster(self, index: int, state: _native.State) -> float:
+        """Return what a long position may risk yet, beside those that move with it, in 1e-8."""
+        left = rules.cluster_cap(self.settings)
+        row = state.read("correlations", index)
+        for other, instrument in enumerate(self.instruments):
+            each = state.read("instruments", other)
+            lots = float(each["position"]) + float(each["entering"])
+            rho = int(row["value"][other])
+            if (
+                other != index
+                and lots != 0.0
+                and (rho if lots > 0.0 else -rho) > self.settings.correlation_bp
+                and row["samples"][other] >= self.settings.correlation_samples
+            ):
+                left -= rules.risk_of(lots, float(each["move"]), instrument)
+        return left
 
 
 def _take_outcome(own: np.void, outcome: np.void) -> None:
@@ -202,8 +249,11 @@ def _take_outcome(own: np.void, outcome: np.void) -> None:
     is_over = outcome["intent_id"] == own["pending"] and (
         is_refusal or (kind == OutcomeKind.FILL and outcome["leaves"] == 0)
     )
+    is_fill = kind == OutcomeKind.FILL
+    if outcome["intent_id"] == own["pending"] and is_fill and outcome["side"] == Side.BUY:
+        own["entering"] = outcome["leaves"]
     if is_over:
-        own["pending"] = 0
+        own["pending"] = own["entering"] = 0
     # The next signal may enter again. Neither a position that others closed (its stop or target,
     # risk that flattens) nor an entry that was refused is a reason to; an exit that was refused is
     # tried again.

@@ -15,6 +15,13 @@ cost of a round trip  close (2 taker fee + spread)   the spread that the row has
 Kelly's fraction of the equity for a bet that wins `won` or loses `lost` of what is put in is
 `chance / lost - (1 - chance) / won`; above 0 exactly if the expected move is above the cost (Thorp,
 "The Kelly criterion", 2006, section 7 with unequal payoffs).
+
+Positions that move together are one bet, so they share a budget. The risk of a position is what one
+ATR moves it by, which is what the volatility target is of; without a target, what it is worth. The
+cluster of an entry is what is held, or on its way, and correlated with it beyond `correlation_bp`
+in the same direction. Their risks and its own are at most `cluster_cap_bp` of what one position is
+to risk. They are added up as if they were perfectly correlated, which is the most that the risk of
+all of them can be (Markowitz, "Portfolio selection", 1952).
 """
 
 from __future__ import annotations
@@ -26,7 +33,7 @@ import numpy as np
 
 from pipeline.instruments import E8, Instrument
 from pipeline.money import notional_e8
-from workers.ml.settings import MlSettings, share
+from workers.ml.settings import EntryCaps, MlSettings, share
 from workers.ml.strategies import Row
 
 _MOST_TICKS = 2.0**62
@@ -89,21 +96,41 @@ def is_worth(score: float, entry: Bracket, settings: MlSettings) -> bool:
     return expected >= share(settings.cost_margin_bp) * entry.cost
 
 
+def measure(entry: Bracket, settings: MlSettings) -> float:
+    """Return the move by which the risk of a position is measured, in ticks."""
+    return max(entry.atr, 1.0) if settings.volatility_target_bp > 0 else float(entry.close)
+
+
+def risk_of(lots: float, move: float, instrument: Instrument) -> float:
+    """Return what so many lots gain or lose by such a move, in 1e-8."""
+    return abs(lots) * move * float(instrument.tick_e8) * float(instrument.lot_e8) / 1e8
+
+
+def cluster_cap(settings: MlSettings) -> float:
+    """Return the most that a cluster may risk, in 1e-8: so many times what one position is to."""
+    one = float(settings.order_notional_e8)
+    if settings.volatility_target_bp > 0:
+        one = float(settings.equity_e8) * share(settings.volatility_target_bp)
+    return share(settings.cluster_cap_bp) * one
+
+
 def entry_quantity(
     score: float,
     entry: Bracket,
     settings: MlSettings,
+    caps: EntryCaps,
     instrument: Instrument,
     *,
     is_degraded: bool,
+    left: float,
 ) -> int:
     """Return how many lots to enter with; 0: none.
 
     The least of what the volatility target, the fraction of Kelly's bet and the cap of an order
-    allow, less while the model has no answer; rounded down to lots, and nothing if that is worth
-    less than the venue takes.
+    allow, less while the model has no answer, and no more than what is `left` of the cluster's
+    risk, in 1e-8; rounded down to lots, and nothing if that is less than the venue takes.
     """
-    most = float(settings.order_notional_e8)
+    most = float(caps.notional_e8)
     equity = float(settings.equity_e8)
     close = float(entry.close)
     notional = most
@@ -122,9 +149,15 @@ def entry_quantity(
         notional = min(notional, equity * share(settings.kelly_bp) * fraction)
     if is_degraded:
         notional = notional * share(settings.degraded_size_bp)
-    money = int(notional) if notional < most else settings.order_notional_e8
+    if settings.cluster_cap_bp > 0:
+        notional = min(notional, max(left, 0.0) / (measure(entry, settings) / close))
+    money = int(notional) if notional < most else caps.notional_e8
     lots = min(money * E8 // (entry.close * instrument.tick_e8 * instrument.lot_e8), _INT64_MAX)
-    if lots < 1 or notional_e8(entry.close, lots, instrument) < instrument.min_notional_e8:
+    if caps.most_lots > 0:
+        lots = min(lots, caps.most_lots)
+    lots -= lots % caps.step_lots
+    is_too_few = lots < max(1, caps.least_lots)
+    if is_too_few or notional_e8(entry.close, lots, instrument) < instrument.min_notional_e8:
         return 0
     return lots
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pipeline.instruments import to_e8
+from pipeline.instruments import Instrument, to_e8
 
 WHOLE_BP = 10_000
 
@@ -23,6 +23,10 @@ class MlSettings(NamedTuple):
         volatility_target_bp: Of the equity: what one ATR may move it by; 0: no matter.
         kelly_bp: Of the Kelly fraction; 0: no matter.
         degraded_size_bp: Of an entry's size while the model has no answer.
+        cluster_cap_bp: Most that positions that move together may risk, of what one is to risk;
+            0: no matter.
+        correlation_bp: Beyond which they do.
+        correlation_samples: Of fewer a correlation says nothing.
         order_notional_e8: Most that an entry is worth.
         equity_e8: Opening equity.
         ttl_ns: Life of an intent.
@@ -38,6 +42,9 @@ class MlSettings(NamedTuple):
     volatility_target_bp: int
     kelly_bp: int
     degraded_size_bp: int
+    cluster_cap_bp: int
+    correlation_bp: int
+    correlation_samples: int
     order_notional_e8: int
     equity_e8: int
     ttl_ns: int
@@ -49,10 +56,40 @@ class MlSettings(NamedTuple):
         table = config["ml"]
         return cls(
             **{name: table[name] for name in cls._fields if name.endswith("_bp")},
+            correlation_samples=table["correlation_samples"],
             order_notional_e8=to_e8(table["order_notional"]),
             equity_e8=to_e8(config["equity"]),
             ttl_ns=table["ttl_ms"] * 1_000_000,
             model_until_ns=model_until_ns,
+        )
+
+
+class EntryCaps(NamedTuple):
+    """What bounds an entry in one instrument.
+
+    Attributes:
+        notional_e8: Most that it is worth.
+        least_lots: Of the venue.
+        most_lots: Likewise; 0: there is none.
+        step_lots: A quantity is a multiple of it.
+    """
+
+    notional_e8: int
+    least_lots: int = 0
+    most_lots: int = 0
+    step_lots: int = 1
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], instrument: Instrument) -> EntryCaps:
+        """Return those of a resolved configuration."""
+        table = config["ml"]
+        own = table["instruments"].get(instrument.symbol, {})
+        held_to = config.get("risk", {}).get("instruments", {}).get(instrument.symbol, {})
+        return cls(
+            notional_e8=to_e8(own.get("order_notional", table["order_notional"])),
+            least_lots=instrument.min_quantity_e8 // instrument.lot_e8,
+            most_lots=instrument.max_quantity_e8 // instrument.lot_e8,
+            step_lots=held_to.get("quantity_step", 1),
         )
 
 

@@ -1,4 +1,4 @@
-"""The ml stage: rows of features and outcomes in, intents out."""
+"""The ml stage: rows of features and of correlations and outcomes in, intents out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from workers import native
 from workers.ml import reference
 from workers.ml.models import Model
 from workers.ml.running import checked_model, until_ns
-from workers.ml.settings import MlSettings
+from workers.ml.settings import EntryCaps, MlSettings
 from workers.ml.strategies import BLEND, MOVING_AVERAGE, load
 from workers.native import layouts
+from workers.ta.kept import row_dtype
 
 WORD = 8
 
@@ -30,7 +31,7 @@ class Strategies(Stage):
     """
 
     name = "ml"
-    emits: ClassVar = {"outcomes": {}, "features": {"intents": 1}, TICK: {}}
+    emits: ClassVar = {"outcomes": {}, "features": {"intents": 1}, "clusters": {}, TICK: {}}
     timed = True
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -44,13 +45,14 @@ class Strategies(Stage):
         self.strategy = load(self.strategy_name)
 
     def cells(self) -> dict[str, tuple[np.dtype[Any], int]]:
-        """Return the state: of instruments, the stage, the books, and the strategy."""
+        """Return the state: of instruments, the stage, the books, strategy and correlations."""
         count = len(self.instruments)
         return {
             "instruments": (layouts["MlState"], count),
             "stage": (layouts["MlStage"], 1),
             "books": (layouts["MlBook"], count * len(BOOKS)),
             "strategy": (_in_whole_words(self.strategy.STATE), count),
+            "correlations": (row_dtype(count), count),
         }
 
     def check(self) -> None:
@@ -80,7 +82,7 @@ class Strategies(Stage):
         model = self.model()
         settings = MlSettings.of(self.config, until_ns(self.config, model))
         own = None if model is None else model.native
-        return _NATIVE[self.strategy_name](settings, own, self.instruments)
+        return _NATIVE[self.strategy_name](settings, self._caps(), own, self.instruments)
 
     def reference(self) -> reference.MachineLearning:
         """Return the kernel in Python, for whichever strategy.
@@ -91,8 +93,11 @@ class Strategies(Stage):
         model = self.model()
         settings = MlSettings.of(self.config, until_ns(self.config, model))
         return reference.MachineLearning(
-            settings, self.instruments, self.strategy, model, self.strategy_name
+            settings, self._caps(), self.instruments, self.strategy, model, self.strategy_name
         )
+
+    def _caps(self) -> list[EntryCaps]:
+        return [EntryCaps.of(self.config, instrument) for instrument in self.instruments]
 
 
 def _in_whole_words(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -18,7 +18,7 @@ class TechnicalAnalysis(Stage):
     """Builds bars as `[ta]` says; each that closes becomes a row of features.
 
     At whole intervals the returns of all instruments become a sample of their correlations, whose
-    rows are published one a step.
+    rows are published one a step: to risk, and the same to ml.
 
     The cells of what each record changes, the bar that is being built, are apart from those of what
     a closed bar changes: a cell is copied before it is changed, and the latter are fifty times as
@@ -26,7 +26,10 @@ class TechnicalAnalysis(Stage):
     """
 
     name = "ta"
-    emits: ClassVar = {"market": {"features": 1, "correlations": 1}, TICK: {}}
+    emits: ClassVar = {
+        "market": {"features": 1, "correlations": 1, "clusters": 1},
+        TICK: {},
+    }
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         """See Stage.

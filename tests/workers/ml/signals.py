@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.config import Config
-from pipeline.records import FEATURES, OUTCOME
+from pipeline.records import CORRELATIONS, FEATURES, OUTCOME
 from pipeline.replay import Driver
 from pipeline.vocabulary import OutcomeKind, Side
 from workers.ml.stage import Strategies
@@ -38,6 +39,10 @@ def config(
         "volatility_target_bp": 0,
         "kelly_bp": 0,
         "degraded_size_bp": 5_000,
+        "cluster_cap_bp": 20_000,
+        "correlation_bp": 7_000,
+        "correlation_samples": 20,
+        "instruments": {},
         "ttl_ms": 1_000,
     }
     return {
@@ -133,6 +138,22 @@ def outcome(
     record["position"] = position
     record["leaves"] = leaves
     return record
+
+
+def correlations(instrument: int, values: Sequence[int], *, samples: int = 20) -> Array:
+    """Return a row of an instrument's, with each one, in basis points."""
+    row = np.zeros(1, CORRELATIONS)
+    row["instrument"] = instrument
+    row["count"] = len(values)
+    row["value"][0, : len(values)] = values
+    row["samples"][0, : len(values)] = samples
+    return row
+
+
+def relate(driver: Driver, instrument: int, *values: int, samples: int = 20) -> None:
+    """Tell it how an instrument moves with each one."""
+    row = correlations(instrument, values, samples=samples)
+    assert driver.step("clusters", row, now_ns=NOW) == []
 
 
 def see(driver: Driver, row: Array, now_ns: int = NOW) -> Array | None:

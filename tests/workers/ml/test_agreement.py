@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.vocabulary import OutcomeKind, Side
-from tests.workers.ml.signals import ENGINES, Array, drive, features, means, outcome
+from tests.workers.ml.signals import ENGINES, Array, correlations, drive, features, means, outcome
 from tests.workers.ml.test_running import dated
 from workers.ta.features import Feature
 
@@ -23,8 +23,9 @@ PENDING_ENDS = (OutcomeKind.DENIED, OutcomeKind.REJECTED, OutcomeKind.EXPIRED)
 class Market:
     """Rows of features, and a risk stage that answers intents with whatever may happen to them."""
 
-    def __init__(self, seed: int, *, is_whole: bool = False) -> None:
+    def __init__(self, seed: int, *, is_whole: bool = False, is_related: bool = False) -> None:
         self.rng = random.Random(seed)
+        self.is_related = is_related  # it tells correlations too
         self.is_whole = is_whole  # rows have all features, as models want them
         self.close = [6_000_000, 300_000, 15_000]
         self.open: dict[int, Array] = {}  # instrument -> its intent
@@ -33,6 +34,9 @@ class Market:
     def next(self) -> tuple[str, Array]:
         rng = self.rng
         index = rng.randrange(INSTRUMENTS)
+        if self.is_related and rng.random() < 0.1:
+            values = [rng.randint(-10_000, 10_000) for _ in range(INSTRUMENTS)]
+            return "clusters", correlations(index, values, samples=rng.choice((0, 19, 20, 256)))
         if index in self.open and rng.random() < 0.5:
             return "outcomes", self.answer(index, self.open[index])
         if self.position[index] > 0 and rng.random() < 0.02:
@@ -91,24 +95,24 @@ class Market:
 
 
 def history(
-    seed: int, steps: int, settings: Mapping[str, Any], *, is_whole: bool = False
+    seed: int, steps: int, settings: Mapping[str, Any], **kinds: bool
 ) -> Iterator[tuple[int, Array]]:
     """Drive both kernels, compare all that they say; yield (step, intent)."""
     drivers = [drive(engine, INSTRUMENTS, **settings) for engine in ENGINES]
-    market = Market(seed, is_whole=is_whole)
+    market = Market(seed, **kinds)
     for now in range(1, steps + 1):
         ring, record = market.next()
         outputs = [driver.step(ring, record, now_ns=now) for driver in drivers]
         said = [[(to, intent.tobytes()) for to, intent in each] for each in outputs]
         assert said[0] == said[1]
-        assert not (ring == "outcomes" and outputs[0])
+        assert ring == "features" or not outputs[0]
         for _, intent in outputs[0]:
             index = int(intent["instrument"][0])
             assert index not in market.open
             market.open[index] = intent
             yield now, intent
         if now % 250 == 0:
-            for group in ("instruments", "stage", "books", "strategy"):
+            for group in ("instruments", "stage", "books", "strategy", "correlations"):
                 states = [driver.state(group).tobytes() for driver in drivers]
                 assert states[0] == states[1]
 
@@ -146,6 +150,22 @@ def test_so_they_do_with_a_model_that_may_be_too_old(
     assert len(entries) > 50
     assert all(0 < each["stop"][0] < each["target"][0] for each in entries)
     assert len({int(each["quantity"][0]) for each in entries}) > 20
+
+
+@pytest.mark.parametrize("change", [{}, {"volatility_target_bp": 0}, {"cluster_cap_bp": 1_111}])
+def test_so_they_do_where_instruments_move_together(change: dict[str, int]) -> None:
+    settings = {**BLEND, "order_notional": "100000", "correlation_bp": 1_000, **change}
+    found = history(6, 4_000, settings, is_whole=True, is_related=True)
+    entries = [intent for _, intent in found if intent["side"][0] == Side.BUY]
+    assert len(entries) > 50
+    free = [
+        int(i["quantity"][0])
+        for _, i in history(
+            6, 4_000, settings | {"cluster_cap_bp": 0}, is_whole=True, is_related=True
+        )
+        if i["side"][0] == Side.BUY
+    ]
+    assert [int(each["quantity"][0]) for each in entries] != free
 
 
 def test_the_intents_of_a_seeded_history_are_these() -> None:

@@ -2,7 +2,8 @@
 // committed at once, and in batches, over another copy of the state.
 //
 // Arguments: the file; as numbers the instruments, the kind of the bars, the seconds between samples
-// and the windows; the file for what was emitted: all rows of features, then all of correlations.
+// and the windows; the file for what was emitted: all rows of features, then all of correlations, to
+// risk and to ml.
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -82,10 +83,12 @@ class Run final : private Emit {
     context.step = step;
     context.now_ns = static_cast<std::int64_t>(step);
     begin_step(context);
-    const std::size_t before[] = {features.size(), correlations.size()};
+    const std::size_t before[] = {features.size(), correlations.size(),
+                                  clusters.size()};
     kernel_.step(context, copy.get(), *state_, *this);
     CHECK(features.size() <= before[0] + 1, step);
     CHECK(correlations.size() <= before[1] + 1, step);
+    CHECK(clusters.size() - before[2] == correlations.size() - before[1], step);
     if (step % batch_ != 0) return;
     for (shm::Cells& group : state_->groups()) {
       group.stamp(step);
@@ -102,7 +105,7 @@ class Run final : private Emit {
   }
 
   std::vector<Features> features;
-  std::vector<Correlations> correlations;
+  std::vector<Correlations> correlations, clusters;
 
  private:
   void open() {
@@ -117,9 +120,10 @@ class Run final : private Emit {
       header.sequence = features.size();
       check(features.emplace_back(*static_cast<const Features*>(record)));
     } else {
-      CHECK(ring == 1 && bytes == sizeof(Correlations), ring, bytes);
-      header.sequence = correlations.size();
-      check(correlations.emplace_back(*static_cast<const Correlations*>(record)));
+      CHECK((ring == 1 || ring == 2) && bytes == sizeof(Correlations), ring, bytes);
+      auto& rows = ring == 1 ? correlations : clusters;
+      header.sequence = rows.size();
+      check(rows.emplace_back(*static_cast<const Correlations*>(record)));
     }
   }
 
@@ -185,6 +189,7 @@ int main(int, char** arguments) {
     for (Run* const run : {&single, &batched}) run->step(n + 1, market[n]);
   CHECK(are_equal(single.features, batched.features));
   CHECK(are_equal(single.correlations, batched.correlations));
+  CHECK(are_equal(single.clusters, batched.clusters));
   for (std::uint64_t i = 0; i < instruments; ++i) {
     CHECK(std::memcmp(&single.bars(i), &batched.bars(i), sizeof(BarState)) == 0, i);
     check_finite(single.indicators(i));
@@ -197,6 +202,7 @@ int main(int, char** arguments) {
   };
   write(single.features);
   write(single.correlations);
+  write(single.clusters);
   std::printf("%zu steps, %zu features, %zu correlations\n", market.size(), single.features.size(),
               single.correlations.size());
   return test::verdict();

@@ -121,7 +121,7 @@ def test_a_window_longer_than_what_is_kept_is_refused(engine: str, window: str) 
 
 def test_the_stage_emits_at_most_one_row_of_each_kind_a_market_record(engine: str) -> None:
     emits = TechnicalAnalysis.emits
-    assert emits["market"] == {"features": 1, "correlations": 1}
+    assert emits["market"] == {"features": 1, "correlations": 1, "clusters": 1}
     assert not any(outputs for source, outputs in emits.items() if source != "market")
 
 

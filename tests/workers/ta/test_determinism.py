@@ -63,7 +63,7 @@ def test_no_record_makes_them_differ(kind: str) -> None:
     native, reference = (drive(engine, INSTRUMENTS, **settings) for engine in ENGINES)
     market = list(hostile_market(3, 2_500, INSTRUMENTS))
     emitted = [all_emitted(driver, market) for driver in (native, reference)]
-    for ring in ("features", "correlations"):
+    for ring in ("features", "correlations", "clusters"):
         assert emitted[0][ring].tobytes() == emitted[1][ring].tobytes()
         assert len(emitted[0][ring]) > 50
     for group in ("bars", "indicators", "clock", "samples", "correlation"):

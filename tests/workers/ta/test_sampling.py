@@ -22,8 +22,13 @@ def _samples(engine: str, instruments: int, records: list[Array]) -> tuple[Any, 
     emitted = []
     for now, record in enumerate(records, start=1):
         outputs = driver.step("market", record, now_ns=now)
-        assert len(outputs) <= 1
-        emitted += [row for ring, row in outputs if ring == "correlations"]
+        sent = dict(outputs)
+        assert len(sent) == len(outputs)
+        if "correlations" in sent:
+            emitted.append(sent["correlations"])
+            twin = sent["clusters"].copy()
+            twin["cause_index"] -= 1
+            assert twin.tobytes() == emitted[-1].tobytes()
     return driver, emitted
 
 

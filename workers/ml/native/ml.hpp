@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "../../../pipeline/native/kernel.hpp"
+#include "../../ta/native/kept_correlations.hpp"
 #include "models.hpp"
 #include "rules.hpp"
 #include "state.hpp"
@@ -24,9 +25,18 @@ template <class Strategy>
 class MachineLearning final : public Kernel {
  public:
   /// `model` is null if there is none.
-  MachineLearning(const MlSettings& settings, std::unique_ptr<const Model> model,
-                  std::vector<Instrument> instruments)
-      : settings_(settings), model_(std::move(model)), instruments_(std::move(instruments)) {}
+  MachineLearning(const MlSettings& settings, std::vector<EntryCaps> caps,
+                  std::unique_ptr<const Model> model, std::vector<Instrument> instruments)
+      : settings_(settings),
+        caps_(std::move(caps)),
+        model_(std::move(model)),
+        instruments_(std::move(instruments)),
+        correlations_(kCorrelations, instruments_.size()) {
+    if (caps_.size() != instruments_.size())
+      throw std::invalid_argument("caps of " + std::to_string(caps_.size()) +
+                                  " instruments, must be of " +
+                                  std::to_string(instruments_.size()));
+  }
 
   void step(const Context& context, const void* input, State& state, Emit& emit) override {
     if (input == nullptr) return;
@@ -34,6 +44,10 @@ class MachineLearning final : public Kernel {
       const Outcome& outcome = *static_cast<const Outcome*>(input);
       check_instrument("outcome", outcome.header);
       take_outcome(outcome, state.edit<MlState>(kInstruments, outcome.header.instrument));
+    } else if (context.source == kClusters) {
+      const Correlations& row = *static_cast<const Correlations*>(input);
+      check_instrument("correlations row", row.header);
+      correlations_.take(row, state);
     } else {
       const Features& row = *static_cast<const Features*>(input);
       check_instrument("features row", row.header);
@@ -46,8 +60,8 @@ class MachineLearning final : public Kernel {
   }
 
  private:
-  enum Source : std::uint32_t { kOutcomes, kFeaturesRing };
-  enum Group : std::size_t { kInstruments, kStage, kBooks, kStrategy };
+  enum Source : std::uint32_t { kOutcomes, kFeaturesRing, kClusters };
+  enum Group : std::size_t { kInstruments, kStage, kBooks, kStrategy, kCorrelations };
   enum Book : std::uint64_t { kTaOnly, kMlOnly, kBoth, kBooksEach };
   static constexpr std::size_t kIntents = 0;  // output ring
 
@@ -66,7 +80,9 @@ class MachineLearning final : public Kernel {
     if (is_fill || outcome.kind == OutcomeKind::kStop) own.position = outcome.position;
     const bool is_over =
         outcome.intent_id == own.pending && (is_refusal || (is_fill && outcome.leaves == 0));
-    if (is_over) own.pending = 0;
+    if (outcome.intent_id == own.pending && is_fill && outcome.side == Side::kBuy)
+      own.entering = outcome.leaves;
+    if (is_over) own.pending = own.entering = 0;
     // The next signal may enter again. Neither a position that others closed (its stop or target,
     // risk that flattens) nor an entry that was refused is a reason to; an exit that was refused is
     // tried again.
@@ -99,6 +115,7 @@ class MachineLearning final : public Kernel {
         take_into(state.edit<MlBook>(kBooks, index * kBooksEach + i), row.close, cost, scores[i],
                   entry, settings_);
     }
+    if (entry) own.move = measure(*entry, settings_);
     if (both) want(*both, own);
     if (own.pending != 0) return;
 
@@ -106,13 +123,15 @@ class MachineLearning final : public Kernel {
     if (own.wanted > 0 && own.position == 0) {
       if (!entry) return;  // no size and no stop without a price and a range
       intent.quantity = is_worth(own.score, *entry, settings_)
-                            ? entry_quantity(own.score, *entry, prediction.is_neutral, settings_,
-                                             instrument)
+                            ? entry_quantity(own.score, *entry, prediction.is_neutral,
+                                             left_of_cluster(index, state), settings_,
+                                             caps_[index], instrument)
                             : 0;
       if (intent.quantity == 0) {
         own.wanted = 0;
         return;
       }
+      own.entering = intent.quantity;
       intent.side = Side::kBuy;
       intent.stop = entry->stop;
       intent.target = entry->target;
@@ -149,6 +168,23 @@ class MachineLearning final : public Kernel {
     return made;
   }
 
+  /// What a long position may risk yet, beside those that move with it, in 1e-8.
+  double left_of_cluster(std::uint32_t index, const State& state) const {
+    double left = cluster_cap(settings_);
+    const std::int16_t* rho = correlations_.values(index, state);
+    const std::uint16_t* samples = correlations_.samples(index, state);
+    for (std::uint32_t other = 0; other < instruments_.size(); ++other) {
+      const MlState& each = state.read<MlState>(kInstruments, other);
+      // As doubles, whose sum cannot overflow.
+      const double lots = static_cast<double>(each.position) + static_cast<double>(each.entering);
+      const std::int64_t together = lots > 0.0 ? rho[other] : -rho[other];
+      if (other != index && lots != 0.0 && together > settings_.correlation_bp &&
+          samples[other] >= settings_.correlation_samples)
+        left -= risk_of(lots, each.move, instruments_[other]);
+    }
+    return left;
+  }
+
   void want(double score, MlState& own) const {
     if (score >= share(settings_.enter_bp)) {
       if (own.spent != 0) return;
@@ -166,8 +202,10 @@ class MachineLearning final : public Kernel {
   }
 
   const MlSettings settings_;
+  const std::vector<EntryCaps> caps_;
   const std::unique_ptr<const Model> model_;
   const std::vector<Instrument> instruments_;
+  const KeptCorrelations correlations_;
 };
 
 }  // namespace bot4

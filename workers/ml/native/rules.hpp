@@ -19,9 +19,17 @@ struct MlSettings {
   std::int64_t weight_bp, enter_bp, leave_bp, cost_margin_bp;
   std::int64_t stop_atr_bp, target_atr_bp;
   std::int64_t volatility_target_bp, kelly_bp, degraded_size_bp;
+  std::int64_t cluster_cap_bp, correlation_bp, correlation_samples;
   std::int64_t order_notional_e8, equity_e8;
   std::int64_t ttl_ns;
   std::int64_t model_until_ns;  // 0: it does not become too old
+};
+
+/// What bounds an entry in one instrument.
+struct EntryCaps {
+  std::int64_t notional_e8;
+  std::int64_t least_lots, most_lots;  // the venue's; 0: there is none
+  std::int64_t step_lots;              // a quantity is a multiple of it
 };
 
 constexpr double share(std::int64_t bp) { return static_cast<double>(bp) / 10000.0; }
@@ -68,10 +76,32 @@ inline bool is_worth(double score, const Bracket& entry, const MlSettings& setti
   return score * (0.5 * (entry.loss + entry.gain)) >= share(settings.cost_margin_bp) * entry.cost;
 }
 
-/// Lots to enter with; 0: none.
+/// The move by which the risk of a position is measured, in ticks.
+inline double measure(const Bracket& entry, const MlSettings& settings) {
+  return settings.volatility_target_bp > 0 ? std::max(entry.atr, 1.0)
+                                           : static_cast<double>(entry.close);
+}
+
+/// What so many lots gain or lose by such a move, in 1e-8.
+inline double risk_of(double lots, double move, const Instrument& instrument) {
+  return std::abs(lots) * move * static_cast<double>(instrument.tick_e8) *
+         static_cast<double>(instrument.lot_e8) / 1e8;
+}
+
+/// The most that a cluster may risk, in 1e-8: so many times what one position is to.
+inline double cluster_cap(const MlSettings& settings) {
+  const double one = settings.volatility_target_bp > 0
+                         ? static_cast<double>(settings.equity_e8) *
+                               share(settings.volatility_target_bp)
+                         : static_cast<double>(settings.order_notional_e8);
+  return share(settings.cluster_cap_bp) * one;
+}
+
+/// Lots to enter with; 0: none. `left` is what the cluster may risk yet, in 1e-8.
 inline std::int64_t entry_quantity(double score, const Bracket& entry, bool is_degraded,
-                                   const MlSettings& settings, const Instrument& instrument) {
-  const double most = static_cast<double>(settings.order_notional_e8);
+                                   double left, const MlSettings& settings, const EntryCaps& caps,
+                                   const Instrument& instrument) {
+  const double most = static_cast<double>(caps.notional_e8);
   const double equity = static_cast<double>(settings.equity_e8);
   const double close = static_cast<double>(entry.close);
   double notional = most;
@@ -88,13 +118,19 @@ inline std::int64_t entry_quantity(double score, const Bracket& entry, bool is_d
     notional = std::min(notional, equity * share(settings.kelly_bp) * fraction);
   }
   if (is_degraded) notional = notional * share(settings.degraded_size_bp);
+  if (settings.cluster_cap_bp > 0)
+    notional = std::min(notional, std::max(left, 0.0) / (measure(entry, settings) / close));
   // What is not below the cap is the cap: as a double that may be beyond int64.
   const std::int64_t money = notional < most ? static_cast<std::int64_t>(notional)
-                                             : settings.order_notional_e8;
+                                             : caps.notional_e8;
   const Wide lot_value = product(product(entry.close, instrument.tick_e8), instrument.lot_e8);
   constexpr Wide kMost = std::numeric_limits<std::int64_t>::max();
-  const Wide lots = std::min(Wide{money} * kE8 / lot_value, kMost);
-  if (lots < 1 || notional_e8(entry.close, lots, instrument) < instrument.min_notional_e8) return 0;
+  Wide lots = std::min(Wide{money} * kE8 / lot_value, kMost);
+  if (caps.most_lots > 0) lots = std::min<Wide>(lots, caps.most_lots);
+  lots -= lots % caps.step_lots;
+  if (lots < std::max<Wide>(1, caps.least_lots) ||
+      notional_e8(entry.close, lots, instrument) < instrument.min_notional_e8)
+    return 0;
   return static_cast<std::int64_t>(lots);
 }
 

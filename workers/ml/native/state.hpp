@@ -15,8 +15,10 @@ struct MlState {
   std::uint64_t asked;    // rows that a model was configured for ...
   std::uint64_t missing;  // ... of which it had no answer ...
   std::uint64_t stale;    // ... or was too old
+  std::int64_t entering;  // lots of the pending entry that are not filled
+  double move;            // in ticks, by which the risk of what is held is measured; see rules.hpp
 };
-static_assert(sizeof(MlState) == 64);
+static_assert(sizeof(MlState) == 80);
 
 /// Of the stage.
 struct MlStage {

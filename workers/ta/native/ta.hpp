@@ -35,7 +35,10 @@ class TechnicalAnalysis final : public Kernel {
                               std::to_string(instruments_));
     sampler_.take(market, state);
     sampler_.emit_due(market, state,
-                      [&emit](Correlations& row) { emit(kCorrelationsRing, row); });
+                      [&emit](Correlations& row) {
+                        emit(kCorrelationsRing, row);
+                        emit(kClustersRing, row);
+                      });
     switch (market.kind) {
       case MarketKind::kQuote:
         bars_.take_quote(market, state.edit<BarState>(kBars, index));
@@ -53,7 +56,7 @@ class TechnicalAnalysis final : public Kernel {
 
  private:
   enum Group : std::size_t { kBars, kIndicators };
-  static constexpr std::size_t kFeaturesRing = 0, kCorrelationsRing = 1;
+  static constexpr std::size_t kFeaturesRing = 0, kCorrelationsRing = 1, kClustersRing = 2;
 
   void take_trade(const Market& market, State& state, Emit& emit) const {
     const std::uint32_t index = market.header.instrument;

@@ -76,6 +76,7 @@ class Sampler:
         row["venue_ns"] = int(clock["interval"]) * self.interval_ns
         row["received_ns"] = event["received_ns"]
         emit("correlations", row)
+        emit("clusters", row)
 
     def _sample(self, state: _native.State) -> None:
         returns = np.zeros(self.instruments)
