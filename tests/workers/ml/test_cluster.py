@@ -139,7 +139,11 @@ def test_a_position_counts_by_how_wild_its_market_is_now(engine: str) -> None:
 
 def test_without_a_volatility_target_it_counts_by_its_worth(engine: str) -> None:
     # 1,000 is worth 10,000 lots, whatever the range.
-    settings = {"volatility_target_bp": 0, "order_notional": "1000", "cluster_cap_bp": 15_000}
+    settings: dict[str, Any] = {
+        "volatility_target_bp": 0,
+        "order_notional": "1000",
+        "cluster_cap_bp": 15_000,
+    }
     driver = desk(engine, **settings)
     relate(driver, 1, 8_000, 0, 0)
     fill(driver, 0, ask(driver, 0, atr=30.0))
