@@ -40,6 +40,7 @@ from workers.risk.portfolio import (
     resume,
 )
 from workers.risk.settings import RiskLimits
+from workers.ta.kept import keep
 
 Emit = Callable[[str, Any], None]
 
@@ -513,14 +514,9 @@ class Risk:
 
     def _take(self, row: np.void, state: Any) -> None:
         """Keep a row of correlations, as far as it is of instruments that there are."""
-        count = len(self.instruments)
-        if row["instrument"] >= count:
-            return
-        kept = state.edit("correlations", int(row["instrument"]))
-        first, rows = int(row["first"]), len(row["value"])
-        for i in range(min(int(row["count"]), rows, max(0, count - first))):
-            kept["value"][first + i] = row["value"][i]
-            kept["samples"][first + i] = row["samples"][i]
+        index, count = int(row["instrument"]), len(self.instruments)
+        if index < count:
+            keep(row, state.edit("correlations", index), count)
 
     # --- ticks --------------------------------------------------------------------------------
 

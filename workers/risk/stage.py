@@ -14,6 +14,7 @@ from workers import native
 from workers.native import layouts
 from workers.risk import reference
 from workers.risk.settings import RiskLimits
+from workers.ta.kept import row_dtype
 
 DECISIONS = 4096
 """How many of the last ones are remembered."""
@@ -46,9 +47,6 @@ class Risk(Stage):
         Reducing orders may pass the limit of open orders; there is room for one an instrument more.
         """
         count = len(self.instruments)
-        # The numbers of a row are read by the kernel as it lies there: whole words of both.
-        padded = -(-count // 4) * 4
-        row = np.dtype([("value", "<i2", (padded,)), ("samples", "<u2", (padded,))])
         words = -(-count // 64)
         bits = np.dtype([("long", "<u8", (words,)), ("short", "<u8", (words,))])
         return {
@@ -62,7 +60,7 @@ class Risk(Stage):
             "recent": (layouts["RiskRecent"], count),
             "spreads": (layouts["RiskSpreads"], count),
             "open": (bits, 1),
-            "correlations": (row, count),
+            "correlations": (row_dtype(count), count),
             "decisions": (layouts["RiskDecision"], DECISIONS),
             "codes": (layouts["RiskCodes"], 1),
         }

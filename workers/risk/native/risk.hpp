@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "../../../pipeline/native/kernel.hpp"
+#include "../../ta/native/kept_correlations.hpp"
 #include "checks.hpp"
 #include "portfolio.hpp"
 
@@ -38,7 +39,8 @@ class Risk final : public Kernel {
     switch (context.source) {
       case kExecutionsIn: return book(context, *static_cast<const Execution*>(input), state, emit);
       case kIntentsIn: return decide(context, *static_cast<const Intent*>(input), state, emit);
-      case kCorrelationsIn: return take(*static_cast<const Correlations*>(input), state);
+      case kCorrelationsIn:
+        return correlations_.take(*static_cast<const Correlations*>(input), state);
       case kControlIn: return obey(context, *static_cast<const Control*>(input), state);
       default: look(context, state, emit);
     }
@@ -143,8 +145,8 @@ class Risk final : public Kernel {
 
   /// How many other instruments are held, or may come to be, so that they move with this order.
   std::int64_t correlated(std::uint32_t index, int side, const State& state) const {
-    const std::int16_t* value = &state.read<std::int16_t>(kCorrelations, index);
-    const auto* samples = reinterpret_cast<const std::uint16_t*>(value + padded());
+    const std::int16_t* value = correlations_.values(index, state);
+    const std::uint16_t* samples = correlations_.samples(index, state);
     const std::uint64_t* open = &state.read<std::uint64_t>(kOpen, 0);
     std::int64_t count = 0;
     for (std::size_t word = 0; word < words(); ++word) {
@@ -513,18 +515,6 @@ class Risk final : public Kernel {
                                 ", must be in 1 .. 4");
   }
 
-  /// Keeps a row of correlations, as far as it is of instruments that there are.
-  void take(const Correlations& row, State& state) const {
-    if (row.header.instrument >= instruments_.size()) return;
-    std::int16_t* value = &state.edit<std::int16_t>(kCorrelations, row.header.instrument);
-    auto* samples = reinterpret_cast<std::uint16_t*>(value + padded());
-    for (std::size_t i = 0; i < std::min<std::size_t>(row.count, Correlations::kMost); ++i) {
-      if (row.first + i >= instruments_.size()) break;
-      value[row.first + i] = row.value[i];
-      samples[row.first + i] = row.samples[i];
-    }
-  }
-
   // --- ticks ----------------------------------------------------------------------------------
 
   void look(const Context& context, State& state, Emit& emit) const {
@@ -619,9 +609,6 @@ class Risk final : public Kernel {
   static const RiskOrder& order_of(std::uint64_t order_id, const State& state) {
     return state.read<RiskOrder>(kOrders, order_id % state.count(kOrders));
   }
-  /// Elements of a row of correlations, so that it ends on a whole word.
-  std::size_t padded() const { return (instruments_.size() + 3) / 4 * 4; }
-
   std::size_t words() const { return (instruments_.size() + 63) / 64; }
 
   static std::int64_t clipped(Wide value) {
@@ -633,6 +620,7 @@ class Risk final : public Kernel {
   const RiskSettings settings_;
   const Admission admission_;
   const std::vector<Instrument> instruments_;
+  const KeptCorrelations correlations_{kCorrelations, instruments_.size()};
 };
 
 }  // namespace bot4
