@@ -6,13 +6,16 @@ import datetime
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import workers.ml
 from workers.ml.models import Kernel, Manifest, Model, ModelError, load, read_manifest
 from workers.ml.models.manifest import MANIFEST
 from workers.ta.batch import kernel_hash
 from workers.ta.features import FEATURE_NAMES, FEATURES_VERSION
+
+_SIZES: Final = {"tick": "trades_per_bar", "time": "interval_ms", "volume": "lots_per_bar"}
+"""The key of a bar's size, in `[ta]` as in a card, by the kind of bars."""
 
 _TIME = "%Y-%m-%d %H:%M:%S"
 _NS = 1_000_000_000
@@ -23,8 +26,8 @@ def checked_model(config: Mapping[str, Any]) -> Model | None:
     """Return the model that `ml.model` names, None if there is none.
 
     Raises:
-        ModelError: it is missing or damaged, made for other features than `[ta]` computes, another
-            than the run began with, or cannot become too old although it is to.
+        ModelError: it is missing or damaged, made for other features than `[ta]` computes or other
+            bars, another than the run began with, or cannot become too old although it is to.
     """
     directory = directory_of(config)
     if directory is None:
@@ -32,6 +35,7 @@ def checked_model(config: Mapping[str, Any]) -> Model | None:
     running = Kernel(FEATURES_VERSION, kernel_hash(config["ta"]), FEATURE_NAMES)
     try:
         model = load(directory, running)
+        _check_bars(directory, model.manifest.card.data, config["ta"])
     except ModelError as error:
         was = f"ml.model was {config['ml']['model']!r}"
         raise ModelError(f'{was}, must fit; or do without, with ""\n{error}') from error
@@ -45,6 +49,31 @@ def checked_model(config: Mapping[str, Any]) -> Model | None:
         )
     until_ns(config, model)
     return model
+
+
+def _check_bars(directory: Path, data: Mapping[str, Any], ta: Mapping[str, Any]) -> None:
+    """Raise ModelError if it was trained on other bars: of these it has seen nothing."""
+    if "bar" not in data:  # of an export that was not told
+        return
+    size = _SIZES[ta["bar"]]
+    if data["bar"] == ta["bar"] and data.get(size) == ta[size]:
+        return
+    keys = ["bar", _SIZES[data["bar"]]] if str(data["bar"]) in _SIZES else ["bar"]
+    like = ", ".join(f"ta.{key}={data.get(key)}" for key in keys if data.get(key) != ta[key])
+    train = {
+        "tick": f"bot4 train --simulated --set ta.{size}={ta[size]} --out DIR",
+        "time": f"bot4 train --data FILE --out DIR, with a history of bars of {ta[size]} ms",
+    }
+    other = f"train one for these: {train[ta['bar']]}" if ta["bar"] in train else "use other bars"
+    raise ModelError(
+        f"{directory / MANIFEST}: bars were {_bars(data)}, must be {_bars(ta)}, as [ta] has them; "
+        f"set {like}, or {other}"
+    )
+
+
+def _bars(table: Mapping[str, Any]) -> str:
+    size = _SIZES.get(str(table["bar"]), "size")
+    return f"{table['bar']}, {size} = {table.get(size)}"
 
 
 def directory_of(config: Mapping[str, Any]) -> Path | None:

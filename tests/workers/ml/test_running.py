@@ -149,6 +149,74 @@ def test_a_model_of_other_windows_is_refused(name: str) -> None:
         Strategies(settings).check()
 
 
+@pytest.mark.parametrize(
+    ("bars", "message"),
+    [
+        (
+            {"trades_per_bar": 5},
+            (
+                "bars were tick, trades_per_bar = 20, must be tick, trades_per_bar = 5, as [ta] "
+                "has them; set ta.trades_per_bar=20, or train one for these: bot4 train "
+                "--simulated --set ta.trades_per_bar=5 --out DIR"
+            ),
+        ),
+        (
+            {"bar": "time", "interval_ms": 300_000},
+            (
+                "must be time, interval_ms = 300000, as [ta] has them; set ta.bar=tick, or train "
+                "one for these: bot4 train --data FILE --out DIR, with a history of bars of "
+                "300000 ms"
+            ),
+        ),
+        ({"bar": "volume"}, "set ta.bar=tick, or use other bars"),
+        ({"bar": "time", "trades_per_bar": 5}, "set ta.bar=tick, ta.trades_per_bar=20, or"),
+    ],
+)
+def test_a_model_of_other_bars_is_refused_with_the_remedy(
+    bars: dict[str, Any], message: str
+) -> None:
+    settings = config(**BLEND, model="packaged")
+    settings["ta"] = {**WINDOWS, **bars}
+    with pytest.raises(ModelError) as caught:
+        Strategies(settings).check()
+    text = str(caught.value)
+    assert text.startswith("ml.model was 'packaged', must fit; or do without, with \"\"\n")
+    assert message in text
+
+
+def test_what_is_not_the_size_of_these_bars_may_be_another() -> None:
+    settings = config(**BLEND, model="packaged")
+    settings["ta"] = {**WINDOWS, "interval_ms": 1, "lots_per_bar": 1}
+    Strategies(settings).check()
+
+
+@pytest.mark.parametrize(
+    ("data", "is_refused"),
+    [
+        ({"bar": "time", "interval_ms": 60_000}, False),
+        ({"bar": "time", "interval_ms": 60_000.0}, False),
+        ({"bar": "time", "interval_ms": 300_000}, True),
+        ({"bar": "time"}, True),
+        ({"bar": ["time"]}, True),
+        ({"bar": "range", "size": 3}, True),
+        ({}, False),  # it does not say
+    ],
+)
+def test_bars_are_compared_with_what_the_card_says(
+    tmp_path: Path, data: dict[str, Any], is_refused: bool
+) -> None:
+    shutil.copytree(PACKAGED, tmp_path / "model")
+    model = changed(tmp_path / "model", lambda card: card.update(data=data))
+    settings = config(**BLEND, model=str(model))
+    settings["ta"] = {**WINDOWS, "bar": "time", "interval_ms": 60_000}
+    stage = Strategies(settings)
+    if is_refused:
+        with pytest.raises(ModelError, match="bars were "):
+            stage.check()
+    else:
+        stage.check()
+
+
 def test_a_model_that_is_missing_or_damaged_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"nowhere/manifest.json: cannot be read"):
         Strategies(config(**BLEND, model=str(tmp_path / "nowhere"))).check()
