@@ -23,6 +23,7 @@ COMMANDS = {
     "run": ("pipeline.cli.run", "Run the pipeline on paper."),
     "status": ("pipeline.cli.status", "Show what a running deployment is doing."),
     "stop": ("pipeline.cli.stop", "End a running deployment in order."),
+    "strategies": ("pipeline.cli.strategies", "List the strategies that have a name."),
     "train": ("pipeline.cli.train", "Train a model on histories of bars."),
     "shm": ("pipeline.cli.shm", "List or remove segments of shared memory."),
 }

@@ -4,6 +4,8 @@
 [ml]
 strategy = "my_rebound.py:Rebound"
 ```
+
+As it is, it is the strategy "example": an entry point of this package.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import importlib.metadata
 import importlib.util
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -34,7 +34,7 @@ ENTRY_POINTS = "bot4.strategies"
 
 _FORMS = (
     f'"{BLEND}", "{MOVING_AVERAGE}", "path/to/file.py:Class", "package.module:Class" or the name '
-    f"of an entry point of {ENTRY_POINTS}"
+    f"of an entry point of {ENTRY_POINTS}: see `bot4 strategies`"
 )
 
 
@@ -172,6 +172,19 @@ def load(name: str) -> Strategy:
     module = _file(was, Path(module_name)) if is_file else _module(was, module_name)
     lack = f"{Path(module_name).name if is_file else module_name} has no class {class_name}"
     return _made(was, lack, getattr(module, class_name, None))
+
+
+def available() -> Iterator[tuple[str, str, str]]:
+    """Yield the name of each strategy that has one, its class, and what it says of itself."""
+    classes = {name: f"{kind.__module__}:{kind.__name__}" for name, kind in _BUILT_IN.items()}
+    found = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    for name, value in [*classes.items(), *sorted((each.name, each.value) for each in found)]:
+        try:
+            made = load(name)
+        except StrategyError as error:
+            yield name, value, str(error)
+        else:
+            yield name, value, (made.__doc__ or "").strip().partition("\n")[0]
 
 
 def path_of(name: str) -> Path | None:

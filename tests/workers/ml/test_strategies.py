@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import workers.ml
+from pipeline.cli import main
 from pipeline.replay import Driver
 from pipeline.vocabulary import OutcomeKind, Side
 from tests.workers.ml.signals import config, drive, features, hear, outcome, see
@@ -223,6 +226,33 @@ def test_a_strategy_of_a_package_is_found_by_its_entry_point(
 ) -> None:
     install("rebounds", "rebound = workers.ml.example:Rebound")
     assert buys_the_rebound(Driver(Strategies(config(strategy="rebound"))))
+
+
+def test_the_example_has_a_name() -> None:
+    assert buys_the_rebound(Driver(Strategies(config(strategy="example"))))
+
+
+def listed() -> dict[str, tuple[str, str]]:
+    result = CliRunner().invoke(main, ["strategies", "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+    rows = json.loads(result.stdout)["strategies"]
+    return {row["name"]: (row["class"], row["about"]) for row in rows}
+
+
+def test_strategies_that_have_a_name_are_listed(install: Callable[[str, str], None]) -> None:
+    install("mine", "mine = workers.ml.strategies:MovingAverage")
+    install("broken", "broken = workers.ml.example:Nothing")
+    found = listed()
+    assert list(found)[:2] == ["blend", "moving-average"]
+    assert found["example"] == (
+        "workers.ml.example:Rebound",
+        "Buys when the RSI comes back from below 30, and leaves when it goes beyond 70.",
+    )
+    assert found["mine"][0] == "workers.ml.strategies:MovingAverage"
+    assert "Nothing cannot be loaded: AttributeError" in found["broken"][1]
+    shown = CliRunner().invoke(main, ["strategies"], catch_exceptions=False).stdout
+    for name in found:
+        assert f"\n{name} " in shown
 
 
 def test_an_entry_point_that_is_none_or_not_the_only_one_is_refused(
