@@ -301,6 +301,16 @@ def test_instruments_of_a_real_venue_begin_nowhere() -> None:
         ('state_dir = "x"', "c.toml:1: state_dir was 'x', must be an absolute path, or begin with"),
         ("risk.stale_ms = true", "c.toml:1: risk.stale_ms was True, must be a valid integer"),
         ("ml.strategy = '4'", "c.toml:1: ml.strategy was '4', must be a name such as"),
+        ("ml.cluster_cap_bp = -1", "c.toml:1: ml.cluster_cap_bp was -1, must be greater than or"),
+        (
+            "[ml.instruments.DOGE]\norder_notional = '10'",
+            "c.toml:1: ml.instruments was 'DOGE', must be a symbol of [[instruments]]: BTCUSDT, ",
+        ),
+        (
+            "[ml.instruments.BTCUSDT]\norder_notional = '4.99'",
+            "c.toml:2: ml.instruments.BTCUSDT.order_notional was '4.99', must be at least 5, its",
+        ),
+        ("[ml.instruments.BTCUSDT]", "c.toml:1: ml.instruments.BTCUSDT.order_notional is missing"),
         (
             "pipeline.capacity = 100",
             "c.toml:1: pipeline.capacity was 100, must be a power of two, e.g. 128",
