@@ -15,6 +15,7 @@ import numpy as np
 from pipeline import topology
 from pipeline.breakers.latency import RecentLatency
 from pipeline.breakers.settings import kind_of, value_of
+from pipeline.kill.positions import committed
 from pipeline.records import QUOTE
 from pipeline.stage import Stage
 from shm import RingSpec, Segment
@@ -27,6 +28,9 @@ FIRST_WORD_NS: Final = 20_000_000_000
 
 SUCCESSION_NS: Final = 3_000_000_000
 """So long nobody need be there in the place of a process that died."""
+
+STALE_NS: Final = 3_600_000_000_001
+"""What a look counts as while ml's model is too old: longer than `slow_ms` can be."""
 
 NOT_JUDGED: Final = (1 << 64) - 1
 """In a word: there is no value at the moment."""
@@ -71,7 +75,8 @@ class Health:
     Attributes:
         judged: Whether that can be said: not of a process that is just starting.
         wrong: What is beyond its limit, with figures; empty if nothing is.
-        duration_ns: The largest p99 of the last second, the time that this look counts as.
+        duration_ns: The largest p99 of the last second, the time that this look counts as; or
+            STALE_NS.
         distances: All that is looked at.
     """
 
@@ -139,6 +144,7 @@ class Vitals:
         self._processes = {
             name: _Process(name, segment, config, stages, died_ns) for name in topology.PIPELINE
         }
+        self._model = _ModelAge(segment)
         self._last_ns: int | None = None
         self._fair_ns = 0
         self.late_ns = 0
@@ -178,6 +184,8 @@ class Vitals:
                 found["age_ms"] = process.silence(venue, now_ns, self._fair_ns)
                 judged = process.has_worked
             duration_ns = (found["p99_ms"] or (0, ""))[0]
+            if name == "ml" and self._model.is_stale():
+                duration_ns = STALE_NS
         measured, wrong = [], []
         for quantity in topology.HEALTH[kind_of(component)]:
             value = found[quantity]
@@ -189,6 +197,26 @@ class Vitals:
         # A death is one, whether or not the successor has begun, and so is one that never does.
         judged = (judged or bool(wrong)) and not late
         return Health(judged, "; ".join(wrong), duration_ns, tuple(measured))
+
+
+class _ModelAge:
+    """Whether ml's model was too old when it was last asked."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._is_stale = False
+        self._asked, self._stale = self._counts()
+
+    def _counts(self) -> tuple[int, int]:
+        state = committed(self._segment, "ml", "instruments")
+        return int(state["asked"].sum()), int(state["stale"].sum())
+
+    def is_stale(self) -> bool:
+        asked, stale = self._counts()
+        if asked != self._asked:
+            self._is_stale = stale != self._stale
+            self._asked, self._stale = asked, stale
+        return self._is_stale
 
 
 class _Process:

@@ -10,6 +10,7 @@ from pipeline import topology
 from pipeline.breakers.health import (
     FIRST_WORD_NS,
     OVERSLEPT_NS,
+    STALE_NS,
     SUCCESSION_NS,
     Distance,
     Health,
@@ -270,6 +271,21 @@ def test_a_strategy_whose_steps_take_too_long_makes_ml_sick_even_if_it_says_noth
     seen = awake.watch(SECOND)["ml"]
     assert seen.wrong.startswith("p99 of step 1")
     assert seen.wrong.endswith(" ms > 1000 ms")
+
+
+def test_a_model_that_is_too_old_makes_each_look_at_ml_a_slow_call(awake: Eye) -> None:
+    cells = awake.cast.segment.cells_writer("ml.instruments", 0)
+    rows = [(3, 0), (4, 1), (5, 1)]
+    for step, (asked, stale) in enumerate(rows, 1):
+        own = cells.edit(1)
+        own["asked"], own["stale"] = asked, stale
+        cells.stamp(step)
+        awake.cast.store("ml", committed=step)
+        cells.begin_next()
+        seen = [awake.look()["ml"] for _ in range(3)]
+        # Between rows it stays as it was; and it trades on, at the configured size.
+        assert [each.duration_ns == STALE_NS for each in seen] == [step == 2] * 3
+        assert all(each.ok for each in seen)
 
 
 def test_one_straggler_makes_nobody_sick(awake: Eye) -> None:
