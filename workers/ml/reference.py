@@ -250,7 +250,7 @@ def _take_outcome(own: np.void, outcome: np.void) -> None:
         is_refusal or (kind == OutcomeKind.FILL and outcome["leaves"] == 0)
     )
     is_fill = kind == OutcomeKind.FILL
-    if outcome["intent_id"] == own["pending"] and is_fill and outcome["side"] == Side.BUY:
+    if outcome["intent_id"] == own["pending"] and is_fill and own["entering"] != 0:
         own["entering"] = outcome["leaves"]
     if is_over:
         own["pending"] = own["entering"] = 0

@@ -58,16 +58,18 @@ def _check_bars(directory: Path, data: Mapping[str, Any], ta: Mapping[str, Any])
     size = _SIZES[ta["bar"]]
     if data["bar"] == ta["bar"] and data.get(size) == ta[size]:
         return
-    keys = ["bar", _SIZES[data["bar"]]] if str(data["bar"]) in _SIZES else ["bar"]
-    like = ", ".join(f"ta.{key}={data.get(key)}" for key in keys if data.get(key) != ta[key])
-    train = {
-        "tick": f"bot4 train --simulated --set ta.{size}={ta[size]} --out DIR",
-        "time": f"bot4 train --data FILE --out DIR, with a history of bars of {ta[size]} ms",
-    }
-    other = f"train one for these: {train[ta['bar']]}" if ta["bar"] in train else "use other bars"
+    remedies = []
+    theirs = ("bar", _SIZES.get(str(data["bar"]), "size"))
+    if all(key in data and key in ta for key in theirs):
+        changes = [f"ta.{key}={data[key]}" for key in theirs if data[key] != ta[key]]
+        remedies.append(f"set {', '.join(changes)}")
+    if ta["bar"] == "tick":
+        remedies.append(f"bot4 train --simulated --set ta.{size}={ta[size]} --out DIR")
+    elif ta["bar"] == "time":
+        remedies.append(f"bot4 train --data FILE --out DIR, of bars of {ta[size]} ms")
     raise ModelError(
         f"{directory / MANIFEST}: bars were {_bars(data)}, must be {_bars(ta)}, as [ta] has them; "
-        f"set {like}, or {other}"
+        + (", or ".join(remedies) or "use other bars")
     )
 
 

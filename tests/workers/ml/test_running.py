@@ -156,19 +156,18 @@ def test_a_model_of_other_windows_is_refused(name: str) -> None:
             {"trades_per_bar": 5},
             (
                 "bars were tick, trades_per_bar = 20, must be tick, trades_per_bar = 5, as [ta] "
-                "has them; set ta.trades_per_bar=20, or train one for these: bot4 train "
-                "--simulated --set ta.trades_per_bar=5 --out DIR"
+                "has them; set ta.trades_per_bar=20, or bot4 train --simulated --set "
+                "ta.trades_per_bar=5 --out DIR"
             ),
         ),
         (
             {"bar": "time", "interval_ms": 300_000},
             (
-                "must be time, interval_ms = 300000, as [ta] has them; set ta.bar=tick, or train "
-                "one for these: bot4 train --data FILE --out DIR, with a history of bars of "
-                "300000 ms"
+                "must be time, interval_ms = 300000, as [ta] has them; set ta.bar=tick, or bot4 "
+                "train --data FILE --out DIR, of bars of 300000 ms"
             ),
         ),
-        ({"bar": "volume"}, "set ta.bar=tick, or use other bars"),
+        ({"bar": "volume"}, "must be volume, lots_per_bar = 100000, as [ta] has them; set ta.bar="),
         ({"bar": "time", "trades_per_bar": 5}, "set ta.bar=tick, ta.trades_per_bar=20, or"),
     ],
 )
@@ -211,8 +210,9 @@ def test_bars_are_compared_with_what_the_card_says(
     settings["ta"] = {**WINDOWS, "bar": "time", "interval_ms": 60_000}
     stage = Strategies(settings)
     if is_refused:
-        with pytest.raises(ModelError, match="bars were "):
+        with pytest.raises(ModelError, match="bars were ") as caught:
             stage.check()
+        assert ("; set ta." in str(caught.value)) == ("interval_ms" in data)
     else:
         stage.check()
 

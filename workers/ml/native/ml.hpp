@@ -80,7 +80,7 @@ class MachineLearning final : public Kernel {
     if (is_fill || outcome.kind == OutcomeKind::kStop) own.position = outcome.position;
     const bool is_over =
         outcome.intent_id == own.pending && (is_refusal || (is_fill && outcome.leaves == 0));
-    if (outcome.intent_id == own.pending && is_fill && outcome.side == Side::kBuy)
+    if (outcome.intent_id == own.pending && is_fill && own.entering != 0)
       own.entering = outcome.leaves;
     if (is_over) own.pending = own.entering = 0;
     // The next signal may enter again. Neither a position that others closed (its stop or target,
