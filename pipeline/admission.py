@@ -72,3 +72,9 @@ def admits(context: np.void, masks: BreakerMasks, instrument: int, *, reducing: 
     if context["global"] not in (GlobalState.CLOSED, GlobalState.DEGRADED):
         return False
     return not int(context["blocked"]) & (venue | masks.strategy_mask)
+
+
+def blocking(context: np.void, masks: BreakerMasks, instrument: int) -> int:
+    """Return the bits of the breakers that are not closed, of those that an order depends on."""
+    depends = masks.venue_masks[instrument] | masks.strategy_mask
+    return (int(context["blocked"]) | int(context["forced"])) & depends

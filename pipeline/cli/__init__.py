@@ -25,6 +25,7 @@ COMMANDS = {
     "stop": ("pipeline.cli.stop", "End a running deployment in order."),
     "strategies": ("pipeline.cli.strategies", "List the strategies that have a name."),
     "train": ("pipeline.cli.train", "Train a model on histories of bars."),
+    "why": ("pipeline.cli.why", "Explain what risk answered an intent, by the numbers compared."),
     "shm": ("pipeline.cli.shm", "List or remove segments of shared memory."),
 }
 """Name -> (module that defines `command`, one line of help)."""

@@ -18,10 +18,16 @@ def executor_cells(segment: Segment) -> Array:
 
 def committed(segment: Segment, stage: str, group: str) -> Array:
     """Return a copy of a group of cells of a stage as of its last commit."""
+    return committed_together(segment, stage, group)[0]
+
+
+def committed_together(segment: Segment, stage: str, *groups: str) -> list[Array]:
+    """Return copies of groups of cells of a stage, all as of the same commit, its last."""
     words = segment.words(f"{stage}.words")
     while True:
         with contextlib.suppress(OvertakenError):
-            return segment.cells(f"{stage}.{group}", words.load("committed"))
+            step = words.load("committed")
+            return [segment.cells(f"{stage}.{group}", step) for group in groups]
 
 
 def held(segment: Segment, config: Mapping[str, Any]) -> dict[str, str]:

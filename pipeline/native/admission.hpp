@@ -41,6 +41,11 @@ class Admission {
            (context.blocked & (venue | strategy_mask_)) == 0;
   }
 
+  /// Which breakers are not closed of those that it depends on.
+  std::uint64_t blocking(const Context& context, std::size_t instrument) const {
+    return (context.blocked | context.forced) & (venue_masks_[instrument] | strategy_mask_);
+  }
+
  private:
   std::vector<std::uint64_t> venue_masks_;
   std::uint64_t strategy_mask_;

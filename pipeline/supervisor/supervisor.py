@@ -27,6 +27,7 @@ from pipeline.kill.latched import Latched
 from pipeline.kill.positions import committed
 from pipeline.kill.words import halt_reason, is_killed
 from pipeline.process import pin
+from pipeline.rules import RULES
 from pipeline.supervisor.child import Child, describe_exit
 from pipeline.supervisor.drain import Drain
 from pipeline.supervisor.poison import DEATHS, Poison, step_in_progress
@@ -34,7 +35,7 @@ from pipeline.supervisor.restart import RestartPolicy, Restarts
 from pipeline.supervisor.snapshot import Snapshot, memory_mb, snapshot
 from pipeline.supervisor.start import NameLock, encoded, open_segment
 from pipeline.supervisor.watch import Heartbeats
-from pipeline.vocabulary import RULES, Denial
+from pipeline.vocabulary import Denial
 from shm import Segment
 
 START_S = 20.0

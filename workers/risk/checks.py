@@ -1,7 +1,7 @@
 """Whether an intent may become an order, in slow, obvious Python.
 
 Every check is evaluated each time, so that the answer names all that is wrong; the code is that of
-the first in the order of `pipeline.vocabulary.CHECKS`. `pipeline.vocabulary.RULES` says in words
+the first in the order of `pipeline.vocabulary.CHECKS`. `pipeline.rules.RULES` says in words
 what each refuses, README.md shows it as a table with what the words mean.
 
 `pipeline.admission` says which breakers an order is held to. Under the halt word not even a flagged
@@ -15,12 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.admission import BreakerMasks, admits
+from pipeline.admission import BreakerMasks, admits, blocking
 from pipeline.instruments import Instrument
 from pipeline.mode import mode_of, refusals
 from pipeline.money import BASIS_POINTS, INT64_MAX, SATURATED, ceil_div, fee_e8, notional_e8
 from pipeline.vocabulary import CHECKS, Denial, Mode, Side
+from workers.risk.portfolio import MILLIONTHS, drawdown_e6
 from workers.risk.settings import InstrumentLimits, RiskSettings, StrategyLimits
+
+_E6_PER_BP = MILLIONTHS // BASIS_POINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,14 @@ class Verdict:
         limit: Worst price of the order, in ticks.
         cost: Money that a buy needs at most, in 1e-8; 0 for a sell.
         at_risk: From the reference to the stop, in 1e-8, if it enters.
+        reference: The ask for a buy, the bid for a sell; 0: there is none.
+        exposure: If it enters: what the position may come to be worth, and the equity.
     """
 
     def __init__(self) -> None:
         self.failed: dict[Denial, tuple[int, int]] = {}
+        self.reference = 0
+        self.exposure = (0, 0)
         self.limit = 0
         self.cost = 0
         self.at_risk = 0
@@ -80,6 +87,10 @@ class Verdict:
         """Note that a value must not be above a bound."""
         self.check(code, value > bound, value, bound)
 
+    def at_most_of(self, code: Denial, value: int, whole: int, share_bp: int) -> None:
+        """Note that a value must not be above a share of a whole."""
+        self.at_most(code, value, whole * share_bp // BASIS_POINTS)
+
     @property
     def code(self) -> Denial:
         """The first failing check in the order of evaluation."""
@@ -92,8 +103,8 @@ class Verdict:
 
     @property
     def compared(self) -> tuple[int, int]:
-        """The value and the limit of the first failing check."""
-        return self.failed.get(self.code, (0, 0))
+        """The value and the limit of the first failing check; if none fails, the exposure."""
+        return self.failed.get(self.code, (0, 0)) if self.failed else self.exposure
 
 
 def mask_of(codes: Iterable[int]) -> int:
@@ -188,10 +199,13 @@ def evaluate(intent: np.void, facts: Facts) -> Verdict:
     verdict.at_most(Denial.INTENT_EXPIRED, now - int(intent["created_ns"]), int(intent["ttl_ns"]))
     verdict.at_most(Denial.STATE_STALE, now - int(account["tick_ns"]), settings.state_stale_ns)
     verdict.check(Denial.DUP_ID, facts.is_id_used)
+    # Risk may be in a higher one by itself.
+    mode = max(int(account["mode"]), mode_of(int(context["mode"])))
     is_killed = bool(account["killed"] != 0)
+    killed_by = mode, 1 if context["halted"] != 0 else int(account["killed"])
     if not is_sound or instrument is None or held is None or limits is None:
         refused = refusals(context, reducing=False, flagged=False)
-        verdict.check(Denial.KILLED, refused[Denial.KILLED] or is_killed)
+        verdict.check(Denial.KILLED, refused[Denial.KILLED] or is_killed, *killed_by)
         return verdict
 
     side, quantity = int(intent["side"]), int(intent["quantity"])
@@ -207,23 +221,32 @@ def evaluate(intent: np.void, facts: Facts) -> Verdict:
         verdict.limit = limit
     elif reference > 0:
         verdict.limit = collar(reference, side, settings.collar_bp)
-    verdict.reducing = reducing
+    verdict.reducing, verdict.reference = reducing, reference
 
     verdict.check(Denial.HALTED, limits.halted != 0)
     refused = refusals(context, reducing=reducing, flagged=reduce_only)
     closes_only = is_killed and not (reducing and reduce_only)
-    verdict.check(Denial.KILLED, refused[Denial.KILLED] or closes_only)
-    verdict.check(Denial.REDUCE_ONLY_INCREASES, reduce_only and not reducing)
-    verdict.check(Denial.BREAKER_OPEN, not admits(context, facts.masks, index, reducing=reducing))
-    prices = (limit, stop, int(intent["target"]))
-    verdict.check(Denial.BAD_TICK, any(price % limits.price_step != 0 for price in prices))
-    verdict.check(Denial.BAD_LOT, quantity % limits.quantity_step != 0)
+    verdict.check(Denial.KILLED, refused[Denial.KILLED] or closes_only, *killed_by)
+    verdict.check(
+        Denial.REDUCE_ONLY_INCREASES, reduce_only and not reducing, position, under_way + quantity
+    )
+    verdict.check(
+        Denial.BREAKER_OPEN,
+        not admits(context, facts.masks, index, reducing=reducing),
+        int(context["global"]),
+        blocking(context, facts.masks, index),
+    )
+    step = limits.price_step
+    off = [price for price in (limit, stop, int(intent["target"])) if price % step != 0]
+    verdict.check(Denial.BAD_TICK, bool(off), next(iter(off), 0), step)
+    step = limits.quantity_step
+    verdict.check(Denial.BAD_LOT, quantity % step != 0, quantity, step)
     verdict.check(Denial.QTY_MIN, quantity < limits.min_lots, quantity, limits.min_lots)
     most_lots = {Denial.QTY_MAX: limits.max_lots, Denial.ORDER_QTY_MAX: limits.order_lots}
     for code, most in most_lots.items():
         verdict.check(code, most != 0 and quantity > most, quantity, most)
     if limits.adv_lots != 0:
-        verdict.at_most(Denial.ADV, quantity * BASIS_POINTS, limits.adv_lots * settings.adv_bp)
+        verdict.at_most_of(Denial.ADV, quantity, limits.adv_lots, settings.adv_bp)
     age = now - int(context["link_ns"])
     is_old = not is_fresh(context, settings.stale_ns)
     verdict.check(Denial.MD_STALE, is_old, age, settings.stale_ns)
@@ -233,15 +256,13 @@ def evaluate(intent: np.void, facts: Facts) -> Verdict:
         verdict.check(
             Denial.SELF_TRADE, verdict.limit == 0 or crosses, verdict.limit, facts.opposite
         )
-    open_orders = int(account["open_orders"])
-    is_full = (
-        open_orders >= settings.open_orders or int(held["under_way"]) >= settings.symbol_orders
-    )
+    open_orders = int(account["open_orders"]), settings.open_orders
+    of_instrument = int(held["under_way"]), settings.symbol_orders
+    full = [count for count in (open_orders, of_instrument) if count[0] >= count[1]]
     verdict.check(
         Denial.OPEN_ORDERS,
-        not facts.has_free_cell or (not reducing and is_full),
-        open_orders,
-        settings.open_orders,
+        not facts.has_free_cell or (not reducing and bool(full)),
+        *next(iter(full), open_orders),
     )
     if reference > 0:
         _check_price(verdict, intent, facts, limits, reference)
@@ -252,16 +273,17 @@ def evaluate(intent: np.void, facts: Facts) -> Verdict:
     if reducing:
         return verdict
 
-    # Risk may be in a higher one by itself.
-    mode = max(int(account["mode"]), mode_of(int(context["mode"])))
     verdict.check(Denial.NOT_RECONCILED, bool(account["unreconciled"] != 0))
-    verdict.check(Denial.MODE_PAUSED, mode == Mode.PAUSED)
-    verdict.check(Denial.MODE_REDUCE_ONLY, mode >= Mode.REDUCED)
+    because = int(account["mode_code"]) if account["mode"] == mode else 0
+    verdict.check(Denial.MODE_PAUSED, mode == Mode.PAUSED, mode, because)
+    verdict.check(Denial.MODE_REDUCE_ONLY, mode >= Mode.REDUCED, mode, because)
     verdict.check(Denial.STOP_REQUIRED, settings.stop_required != 0 and stop == 0)
     _check_counts(verdict, intent, facts, held)
     if settings.spread_factor != 0 and held["spread_e6"] != 0:
-        widest = (ask + bid) * int(held["spread_e6"]) * settings.spread_factor
-        verdict.at_most(Denial.SPREAD_WIDE, (ask - bid) * 2_000_000, widest)
+        widest = int(held["spread_e6"]) * settings.spread_factor
+        twice, both = (ask - bid) * 2 * MILLIONTHS, ask + bid
+        spread = ceil_div(twice, both) if both > 0 else 0
+        verdict.check(Denial.SPREAD_WIDE, twice > both * widest, spread, widest)
     if reference > 0:
         worth = notional_e8(reference, quantity, instrument)
         least = instrument.min_notional_e8
@@ -281,10 +303,17 @@ def _check_price(
     wider = 2 if verdict.reducing else 1
     if limit != 0:
         beyond = limit - reference
-        farthest = reference * settings.collar_bp * wider
-        verdict.at_most(Denial.PRICE_COLLAR, side * beyond * BASIS_POINTS, farthest)
-        farthest = reference * settings.passive_collar_bp
-        verdict.at_most(Denial.PASSIVE_COLLAR, abs(beyond) * BASIS_POINTS, farthest)
+        for code, away, sign, share_bp in (
+            (Denial.PRICE_COLLAR, side * beyond, side, settings.collar_bp * wider),
+            (
+                Denial.PASSIVE_COLLAR,
+                abs(beyond),
+                1 if beyond > 0 else -1,
+                settings.passive_collar_bp,
+            ),
+        ):
+            farthest = reference * share_bp // BASIS_POINTS
+            verdict.check(code, away > farthest, limit, reference + sign * farthest)
     # The quote carries the size of the top only: as much is taken to lie at each tick behind it, to
     # the order's limit.
     size = int(context["ask_quantity" if side > 0 else "bid_quantity"])
@@ -294,10 +323,12 @@ def _check_price(
         walked = min(SATURATED, min(SATURATED, behind * (behind - 1)) // 2 * size)
         walked += min(SATURATED, behind * (quantity - behind * size))
         slipped = min(walked, SATURATED, away * (quantity - size))
-        verdict.at_most(
+        worth, most_bp = min(SATURATED, reference * quantity), settings.slippage_bp * wider
+        verdict.check(
             Denial.SLIPPAGE,
-            min(SATURATED, slipped * BASIS_POINTS),
-            min(SATURATED, min(SATURATED, reference * quantity) * settings.slippage_bp * wider),
+            min(SATURATED, slipped * BASIS_POINTS) > min(SATURATED, worth * most_bp),
+            ceil_div(min(SATURATED, slipped * MILLIONTHS), worth),
+            most_bp * _E6_PER_BP,
         )
     own = 0 if facts.strategy is None else facts.strategy.order_notional_e8
     caps = [cap for cap in (limits.order_notional_e8, own) if cap != 0]
@@ -338,15 +369,17 @@ def _check_counts(verdict: Verdict, intent: np.void, facts: Facts, held: np.void
         _below(verdict, Denial.REPEATED_EXEC, before, settings.repeated)
     for code, counted, interval, burst in rates:
         tat = int(counted["tat_ns"])
-        verdict.check(code, not conforms(tat, now, interval, burst), tat, now)
+        wait = tat - interval * (burst - 1) - now
+        verdict.check(code, not conforms(tat, now, interval, burst), wait, interval)
     if not any(held[field] != 0 for field in ("position", "reserved_buy", "reserved_sell")):
         _below(verdict, Denial.MAX_POSITIONS, int(account["positions"]), settings.positions)
     _below(verdict, Denial.PER_SYMBOL, int(held["entries"]), settings.per_symbol)
     _below(verdict, Denial.CORRELATION, facts.correlated, settings.correlated)
-    verdict.check(Denial.DRAWDOWN, bool(account["drawdown"] != 0))
+    most = settings.drawdown_bp * _E6_PER_BP
+    verdict.check(Denial.DRAWDOWN, bool(account["drawdown"] != 0), drawdown_e6(account), most)
     _below(verdict, Denial.CONSEC_LOSSES, int(account["losses"]), settings.losses)
-    until = int(held["cooldown_until_ns"])
-    verdict.check(Denial.COOLDOWN, now < until, now, until)
+    wait = int(held["cooldown_until_ns"]) - now
+    verdict.check(Denial.COOLDOWN, wait > 0, wait)
 
 
 def _below(verdict: Verdict, code: Denial, count: int, limit: int) -> None:
@@ -370,7 +403,8 @@ def _check_exposure(
     equity = int(account["equity_e8"])
     buys, quantity = intent["side"] == Side.BUY, int(intent["quantity"])
     exposure = notional_e8(reference, abs(worst), instrument)
-    verdict.at_most(Denial.POSITION_SIZE, exposure * BASIS_POINTS, equity * limits.position_bp)
+    verdict.exposure = exposure, equity
+    verdict.at_most_of(Denial.POSITION_SIZE, exposure, equity, limits.position_bp)
 
     long, short = worst_case(
         int(held["position"]),
@@ -389,18 +423,17 @@ def _check_exposure(
         (Denial.DIRECTIONAL, longs if buys else shorts, settings.directional_e8),
         (Denial.VENUE, int(facts.venue["gross_e8"]) + added, settings.venue_e8),
         (Denial.ASSET_CLASS, int(facts.asset_class["gross_e8"]) + added, settings.asset_class_e8),
-        (
-            Denial.CONCENTRATION,
-            exposure * BASIS_POINTS,
-            settings.gross_e8 * settings.concentration_bp,
-        ),
     ):
         if most != 0:
             verdict.at_most(code, value, most)
+    if settings.gross_e8 != 0 and settings.concentration_bp != 0:
+        share_bp = settings.concentration_bp
+        verdict.at_most_of(Denial.CONCENTRATION, exposure, settings.gross_e8, share_bp)
     if settings.leverage_bp != 0:
-        verdict.at_most(Denial.LEVERAGE, gross * BASIS_POINTS, equity * settings.leverage_bp)
+        verdict.at_most_of(Denial.LEVERAGE, gross, equity, settings.leverage_bp)
     if settings.margin_bp != 0 and short > short_before:
-        verdict.at_most(Denial.MARGIN, shorts * settings.margin_bp, equity * BASIS_POINTS)
+        needed = ceil_div(shorts * settings.margin_bp, BASIS_POINTS)
+        verdict.at_most(Denial.MARGIN, needed, equity)
 
 
 def _check_loss(
@@ -415,8 +448,9 @@ def _check_loss(
     distance = side * (reference - stop)
     farthest = reference * limits.stop_distance_bp
     if stop != 0:
-        verdict.check(Denial.STOP_WRONG_SIDE, distance <= 0, distance, 0)
-        verdict.at_most(Denial.STOP_TOO_FAR, distance * BASIS_POINTS, farthest)
+        verdict.check(Denial.STOP_WRONG_SIDE, distance <= 0, stop, reference)
+        whole = farthest // BASIS_POINTS
+        verdict.check(Denial.STOP_TOO_FAR, distance > whole, stop, reference - side * whole)
     ticks = min(abs(distance) if stop != 0 else ceil_div(farthest, BASIS_POINTS), INT64_MAX)
     verdict.at_risk = notional_e8(ticks, quantity, instrument)
     if facts.strategy is not None and facts.strategy.risk_bp != 0:
@@ -425,8 +459,8 @@ def _check_loss(
             max(0, fee_e8(notional_e8(price, quantity, instrument), rate))
             for price in (reference, stop if stop != 0 else reference)
         )
-        lost = (verdict.at_risk + fees) * BASIS_POINTS
-        verdict.at_most(Denial.RISK_PER_TRADE, lost, equity * facts.strategy.risk_bp)
+        lost, share_bp = verdict.at_risk + fees, facts.strategy.risk_bp
+        verdict.at_most_of(Denial.RISK_PER_TRADE, lost, equity, share_bp)
     worst = equity - int(account["at_risk_e8"]) - verdict.at_risk
     for code, open_e8, limit in (
         (Denial.DAILY, "day_open_e8", settings.daily_e8),

@@ -10,12 +10,15 @@ import datetime
 
 import numpy as np
 
-from pipeline.money import BASIS_POINTS, checked
+from pipeline.money import BASIS_POINTS, ceil_div, checked
 from pipeline.vocabulary import Denial, Mode
 from workers.risk.settings import RiskSettings
 
 E12 = 10**12
 DAY_NS = 86_400 * 10**9
+
+MILLIONTHS = 1_000_000
+"""In which shares are told."""
 
 
 def raise_mode(account: np.void, mode: Mode, because: Denial) -> None:
@@ -42,9 +45,17 @@ def has_fallen(account: np.void, by_bp: int) -> bool:
     return (high - int(account["nav_e12"])) * BASIS_POINTS >= high * by_bp
 
 
+def drawdown_e6(account: np.void) -> int:
+    """Return how far a unit is below its high-water mark, in 1e-6 of it, rounded up."""
+    high = int(account["high_water_e12"])
+    return ceil_div((high - int(account["nav_e12"])) * MILLIONTHS, high) if high > 0 else 0
+
+
 def judge(account: np.void, settings: RiskSettings) -> None:
     """Judge the fall from the high-water mark, and the results of day, week and month."""
     value_units(account)
+    deepest = max(int(account["max_drawdown_e6"]), drawdown_e6(account))
+    account["max_drawdown_e6"] = checked("max_drawdown_e6", deepest)
     if has_fallen(account, settings.drawdown_bp):
         account["drawdown"] = 1
         if account["killed"] == 0:

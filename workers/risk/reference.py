@@ -315,6 +315,7 @@ class Risk:
         for field in ("order_id", "failed", "price", "code"):
             decision[field] = outcome[field]
         decision["decided_ns"] = context["now_ns"]
+        decision["reference"] = verdict.reference
         for field, number in zip(("value", "bound"), verdict.compared, strict=True):
             decision[field] = max(INT64_MIN, min(INT64_MAX, number))
 

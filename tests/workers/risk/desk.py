@@ -151,7 +151,8 @@ class Desk:
         settings: Mapping[str, Any] | None = None,
         **risk: Any,
     ) -> None:
-        self.stage = SteppedRisk(config(equity, **risk) if settings is None else settings)
+        self.settings = config(equity, **risk) if settings is None else settings
+        self.stage = SteppedRisk(self.settings)
         kernel = self.stage.reference() if engine == "reference" else None
         self.driver = Driver(self.stage, kernel)
         self.now = NOW

@@ -479,8 +479,8 @@ def test_a_decision_keeps_what_its_first_failing_check_compared(kind: str) -> No
     desk.ask(intent_id=9, quantity=21)
     decision = desk.driver.state("decisions")[9]
     assert decision["code"] == Denial.POSITION_SIZE
-    assert decision["value"] == 2100 * 10**8 * 10_000
-    assert decision["bound"] == 100_000 * 10**8 * 200
+    assert decision["value"] == 2100 * 10**8
+    assert decision["bound"] == 2000 * 10**8
 
 
 def test_reducing_orders_use_the_budget_of_a_venue_that_others_may_not(kind: str) -> None:

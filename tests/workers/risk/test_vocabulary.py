@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from pipeline.config.risk import Risk
-from pipeline.vocabulary import CHECKS, RULES, Denial, rules_table
+from pipeline.rules import RULES, rules_table
+from pipeline.vocabulary import CHECKS, Denial
 from workers import risk
 
 HEADER = Path(__file__).parents[3] / "pipeline" / "native" / "vocabulary.hpp"

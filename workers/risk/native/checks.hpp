@@ -11,6 +11,7 @@
 #include "../../../pipeline/native/money.hpp"
 #include "../../../pipeline/native/vocabulary.hpp"
 #include "limits.hpp"
+#include "portfolio.hpp"
 #include "state.hpp"
 
 namespace bot4 {
@@ -67,26 +68,45 @@ constexpr Sides sides_of(const RiskInstrument& held, bool buys, std::int64_t ref
   return {reference, held.worst_ask != 0 ? held.worst_ask : reference};
 }
 
+/// What a check compared.
+struct Compared {
+  Wide value, bound;
+};
+
 /// What the checks found, and what the order would be.
 struct Verdict {
   std::uint64_t failed = 0;  // a bit a check
   std::int64_t limit = 0;
   Wide cost = 0;             // of a buy
   Wide at_risk = 0;          // from the reference to the stop, if it enters
+  std::int64_t reference = 0;  // the ask for a buy, the bid for a sell; 0: there is none
   bool reducing = false;
-  Wide value = 0, bound = 0;  // that the first failing check compared
+  // What the first failing check compared, in the unit that pipeline.rules.RULES gives it. Of an
+  // order that enters and passes: what the position may come to be worth, and the equity.
+  Wide value = 0, bound = 0;
 
   void check(Denial code, bool failing, Wide is = 0, Wide limit_is = 0) {
+    check_by(code, failing, [&] { return Compared{is, limit_is}; });
+  }
+  /// The same; what was compared is reckoned only if it is asked for: divisions cost time.
+  template <typename Reckon>
+  void check_by(Denial code, bool failing, const Reckon& reckon) {
     if (!failing) return;
     const std::uint64_t bit = bit_of(code);
     if ((failed & (bit - 1)) == 0) {
-      value = is;
-      bound = limit_is;
+      const Compared compared = reckon();
+      value = compared.value;
+      bound = compared.bound;
     }
     failed |= bit;
   }
   /// `is` must not be above `limit_is`.
   void at_most(Denial code, Wide is, Wide limit_is) { check(code, is > limit_is, is, limit_is); }
+  /// `is` must not be above a share of `whole`.
+  void at_most_of(Denial code, Wide is, Wide whole, std::int64_t share_bp) {
+    check_by(code, is * kBasisPoints > whole * share_bp,
+             [&] { return Compared{is, floor_div(whole * share_bp, kBasisPoints)}; });
+  }
   /// The first failing check in the order of evaluation.
   Denial code() const { return failed == 0 ? Denial::kNone : kChecks[std::countr_zero(failed)]; }
 };
@@ -136,10 +156,15 @@ inline void check_price(Verdict& verdict, const Intent& intent, const Facts& fac
   const std::int64_t wider = verdict.reducing ? 2 : 1;
   if (intent.limit != 0) {
     const Wide beyond = Wide{intent.limit} - reference;
-    verdict.at_most(Denial::kPriceCollar, side * beyond * kBasisPoints,
-                    Wide{reference} * settings.collar_bp * wider);
-    verdict.at_most(Denial::kPassiveCollar, magnitude(beyond) * kBasisPoints,
-                    Wide{reference} * settings.passive_collar_bp);
+    const auto collared = [&](Denial code, Wide away, std::int64_t sign, std::int64_t share_bp) {
+      const Wide most = Wide{reference} * share_bp;
+      verdict.check_by(code, away * kBasisPoints > most, [&] {
+        return Compared{intent.limit, reference + sign * floor_div(most, kBasisPoints)};
+      });
+    };
+    collared(Denial::kPriceCollar, side * beyond, side, settings.collar_bp * wider);
+    collared(Denial::kPassiveCollar, magnitude(beyond), beyond > 0 ? 1 : -1,
+             settings.passive_collar_bp);
   }
   // The quote carries the size of the top only: as much is taken to lie at each tick behind it, to
   // the order's limit.
@@ -150,8 +175,13 @@ inline void check_price(Verdict& verdict, const Intent& intent, const Facts& fac
     const Wide walked = product(product(behind, behind - 1) / 2, size) +
                         product(behind, Wide{intent.quantity} - behind * size);
     const Wide slipped = std::min(walked, product(away, Wide{intent.quantity} - size));
-    verdict.at_most(Denial::kSlippage, product(slipped, kBasisPoints),
-                    product(product(reference, intent.quantity), settings.slippage_bp * wider));
+    const Wide worth = product(reference, intent.quantity);
+    const std::int64_t most_bp = settings.slippage_bp * wider;
+    verdict.check_by(Denial::kSlippage,
+                     product(slipped, kBasisPoints) > product(worth, most_bp), [&] {
+                       return Compared{ceil_div(product(slipped, kMillionths), worth),
+                                       most_bp * (kMillionths / kBasisPoints)};
+                     });
   }
   const std::int64_t own = facts.strategy == nullptr ? 0 : facts.strategy->order_notional_e8;
   if (const std::int64_t most = tighter(facts.limits->order_notional_e8, own); most != 0)
@@ -168,8 +198,12 @@ inline void check_exposure(Verdict& verdict, const Intent& intent, const Facts& 
   const bool buys = intent.side == Side::kBuy;
   const Sides at = sides_of(held, buys, reference);
   const Wide exposure = notional_e8(reference, magnitude(worst), instrument);
-  verdict.at_most(Denial::kPositionSize, exposure * kBasisPoints,
-                  Wide{account.equity_e8} * facts.limits->position_bp);
+  if (verdict.failed == 0) {
+    verdict.value = exposure;
+    verdict.bound = account.equity_e8;
+  }
+  verdict.at_most_of(Denial::kPositionSize, exposure, account.equity_e8,
+                     facts.limits->position_bp);
 
   const WorstCase after = worst_case(
       held.position, Wide{held.reserved_buy} + (buys ? intent.quantity : 0),
@@ -181,8 +215,8 @@ inline void check_exposure(Verdict& verdict, const Intent& intent, const Facts& 
   if (settings.gross_e8 != 0) {
     verdict.at_most(Denial::kGross, gross, settings.gross_e8);
     if (settings.concentration_bp != 0)
-      verdict.at_most(Denial::kConcentration, exposure * kBasisPoints,
-                      Wide{settings.gross_e8} * settings.concentration_bp);
+      verdict.at_most_of(Denial::kConcentration, exposure, settings.gross_e8,
+                         settings.concentration_bp);
   }
   if (settings.directional_e8 != 0)
     verdict.at_most(Denial::kDirectional, buys ? longs : shorts, settings.directional_e8);
@@ -192,11 +226,13 @@ inline void check_exposure(Verdict& verdict, const Intent& intent, const Facts& 
     verdict.at_most(Denial::kAssetClass, facts.asset_class->gross_e8 + added,
                     settings.asset_class_e8);
   if (settings.leverage_bp != 0)
-    verdict.at_most(Denial::kLeverage, gross * kBasisPoints,
-                    Wide{account.equity_e8} * settings.leverage_bp);
+    verdict.at_most_of(Denial::kLeverage, gross, account.equity_e8, settings.leverage_bp);
   if (settings.margin_bp != 0 && after.short_e8 > held.short_e8)
-    verdict.at_most(Denial::kMargin, shorts * settings.margin_bp,
-                    Wide{account.equity_e8} * kBasisPoints);
+    verdict.check_by(Denial::kMargin,
+                     shorts * settings.margin_bp > Wide{account.equity_e8} * kBasisPoints, [&] {
+                       return Compared{ceil_div(shorts * settings.margin_bp, kBasisPoints),
+                                       account.equity_e8};
+                     });
 }
 
 /// The stop, and what is lost if it is hit.
@@ -208,8 +244,10 @@ inline void check_loss(Verdict& verdict, const Intent& intent, const Facts& fact
   const Wide distance = side * (Wide{reference} - intent.stop);
   const Wide farthest = Wide{reference} * facts.limits->stop_distance_bp;
   if (intent.stop != 0) {
-    verdict.check(Denial::kStopWrongSide, distance <= 0, distance, 0);
-    verdict.at_most(Denial::kStopTooFar, distance * kBasisPoints, farthest);
+    verdict.check(Denial::kStopWrongSide, distance <= 0, intent.stop, reference);
+    verdict.check_by(Denial::kStopTooFar, distance * kBasisPoints > farthest, [&] {
+      return Compared{intent.stop, reference - side * floor_div(farthest, kBasisPoints)};
+    });
   }
   // Without a stop the loss is taken to end where the farthest one would be.
   const auto ticks = static_cast<std::int64_t>(std::min<Wide>(
@@ -221,8 +259,8 @@ inline void check_loss(Verdict& verdict, const Intent& intent, const Facts& fact
                                  instrument);
     const Wide fees = std::max<Wide>(0, fee_e8(notional, instrument.taker_fee_e8)) +
                       std::max<Wide>(0, fee_e8(out, instrument.taker_fee_e8));
-    verdict.at_most(Denial::kRiskPerTrade, (verdict.at_risk + fees) * kBasisPoints,
-                    Wide{account.equity_e8} * facts.strategy->risk_bp);
+    verdict.at_most_of(Denial::kRiskPerTrade, verdict.at_risk + fees, account.equity_e8,
+                       facts.strategy->risk_bp);
   }
   const Wide worst = account.equity_e8 - (account.at_risk_e8 + verdict.at_risk);
   const auto period = [&](Denial code, std::int64_t open_e8, std::int64_t limit_e8) {
@@ -232,6 +270,14 @@ inline void check_loss(Verdict& verdict, const Intent& intent, const Facts& fact
   period(Denial::kDaily, account.day_open_e8, settings.daily_e8);
   period(Denial::kWeekly, account.week_open_e8, settings.weekly_e8);
   period(Denial::kMonthly, account.month_open_e8, settings.monthly_e8);
+}
+
+/// The spread of the mid price.
+inline void check_spread(Verdict& verdict, const Quote& quote, Wide most_e6) {
+  const Wide twice = (Wide{quote.ask} - quote.bid) * 2 * kMillionths, sum = Wide{quote.ask} + quote.bid;
+  verdict.check_by(Denial::kSpreadWide, twice > sum * most_e6, [&] {
+    return Compared{sum > 0 ? ceil_div(twice, sum) : 0, most_e6};
+  });
 }
 
 /// How often, and how many.
@@ -254,7 +300,9 @@ inline void check_counts(Verdict& verdict, const Intent& intent, const Facts& fa
                   settings.dup_count);
   }
   const auto rate = [&](Denial code, std::int64_t tat, std::int64_t interval, std::int64_t burst) {
-    verdict.check(code, !conforms(tat, now, interval, burst), tat, now);
+    // For how long not, and how often on average.
+    verdict.check(code, !conforms(tat, now, interval, burst),
+                  Wide{tat} - Wide{interval} * (burst - 1) - now, interval);
   };
   if (facts.strategy != nullptr) {
     rate(Denial::kRateStrategy, facts.pace->tat_ns, facts.strategy->rate_ns,
@@ -278,10 +326,13 @@ inline void check_counts(Verdict& verdict, const Intent& intent, const Facts& fa
   verdict.check(Denial::kCorrelation,
                 settings.correlated != 0 && facts.correlated >= settings.correlated,
                 facts.correlated, settings.correlated);
-  verdict.check(Denial::kDrawdown, account.drawdown != 0);
+  verdict.check_by(Denial::kDrawdown, account.drawdown != 0, [&] {
+    return Compared{drawdown_e6(account), Wide{settings.drawdown_bp} * (kMillionths / kBasisPoints)};
+  });
   verdict.check(Denial::kConsecLosses, settings.losses != 0 && account.losses >= settings.losses,
                 account.losses, settings.losses);
-  verdict.check(Denial::kCooldown, now < held.cooldown_until_ns, now, held.cooldown_until_ns);
+  verdict.check(Denial::kCooldown, now < held.cooldown_until_ns,
+                Wide{held.cooldown_until_ns} - now, 0);
 }
 
 }  // namespace detail
@@ -307,8 +358,13 @@ inline Verdict evaluate(const Intent& intent, const Facts& facts) {
   verdict.at_most(Denial::kStateStale, Wide{context.now_ns} - account.tick_ns,
                   settings.state_stale_ns);
   verdict.check(Denial::kDupId, facts.is_id_used);
+  // Risk may be in a higher one by itself.
+  const auto mode = std::max(account.mode, static_cast<std::uint64_t>(mode_of(context)));
+  const auto check_killed = [&](bool failing) {
+    verdict.check(Denial::kKilled, failing, mode, context.halted != 0 ? 1 : account.killed);
+  };
   if (!is_sound || facts.instrument == nullptr) {
-    verdict.check(Denial::kKilled, is_killed(context, false, false) || account.killed != 0);
+    check_killed(is_killed(context, false, false) || account.killed != 0);
     return verdict;
   }
 
@@ -323,24 +379,28 @@ inline Verdict evaluate(const Intent& intent, const Facts& facts) {
   const bool reducing = buys ? held.position < 0 && worst <= 0 : held.position > 0 && worst >= 0;
   const std::int64_t reference = buys ? quote.ask : quote.bid;
   const bool priced = reference > 0;
-  // Risk may be in a higher one by itself.
-  const auto mode = std::max(account.mode, static_cast<std::uint64_t>(mode_of(context)));
   verdict.reducing = reducing;
+  verdict.reference = reference;
   verdict.limit = intent.limit != 0 ? intent.limit
                   : priced          ? collar(reference, side, settings.collar_bp)
                                     : 0;
 
   verdict.check(Denial::kHalted, limits.halted != 0);
   const bool flagged = intent.reduce_only == 1;
-  verdict.check(Denial::kKilled, is_killed(context, reducing, flagged) ||
-                                     (account.killed != 0 && !(reducing && flagged)));
-  verdict.check(Denial::kReduceOnlyIncreases, flagged && !reducing);
-  verdict.check(Denial::kBreakerOpen,
-                !facts.admission.admits(context, intent.header.instrument, reducing));
-  verdict.check(Denial::kBadTick, intent.limit % limits.price_step != 0 ||
-                                      intent.stop % limits.price_step != 0 ||
-                                      intent.target % limits.price_step != 0);
-  verdict.check(Denial::kBadLot, intent.quantity % limits.quantity_step != 0);
+  check_killed(is_killed(context, reducing, flagged) ||
+               (account.killed != 0 && !(reducing && flagged)));
+  verdict.check(Denial::kReduceOnlyIncreases, flagged && !reducing, held.position, same_side);
+  verdict.check_by(Denial::kBreakerOpen,
+                   !facts.admission.admits(context, intent.header.instrument, reducing), [&] {
+                     return Compared{context.global,
+                                     facts.admission.blocking(context, intent.header.instrument)};
+                   });
+  std::int64_t off = 0;  // the first price that is no multiple
+  for (const std::int64_t price : {intent.limit, intent.stop, intent.target})
+    if (off == 0 && price % limits.price_step != 0) off = price;
+  verdict.check(Denial::kBadTick, off != 0, off, limits.price_step);
+  verdict.check(Denial::kBadLot, intent.quantity % limits.quantity_step != 0, intent.quantity,
+                limits.quantity_step);
   verdict.check(Denial::kQtyMin, intent.quantity < limits.min_lots, intent.quantity,
                 limits.min_lots);
   verdict.check(Denial::kQtyMax, limits.max_lots != 0 && intent.quantity > limits.max_lots,
@@ -352,8 +412,7 @@ inline Verdict evaluate(const Intent& intent, const Facts& facts) {
                 limits.order_lots != 0 && intent.quantity > limits.order_lots, intent.quantity,
                 limits.order_lots);
   if (limits.adv_lots != 0)
-    verdict.at_most(Denial::kAdv, Wide{intent.quantity} * kBasisPoints,
-                    Wide{limits.adv_lots} * settings.adv_bp);
+    verdict.at_most_of(Denial::kAdv, intent.quantity, limits.adv_lots, settings.adv_bp);
   verdict.check(Denial::kSelfTrade,
                 !reducing && facts.opposite != 0 && (verdict.limit == 0 ||
                                         (buys ? verdict.limit >= facts.opposite
@@ -361,10 +420,12 @@ inline Verdict evaluate(const Intent& intent, const Facts& facts) {
                 verdict.limit, facts.opposite);
   const auto under_way = static_cast<std::int64_t>(held.under_way);
   const auto open_orders = static_cast<std::int64_t>(account.open_orders);
+  const bool is_all = open_orders >= settings.open_orders || under_way < settings.symbol_orders;
   verdict.check(Denial::kOpenOrders,
                 !facts.has_free_cell || (!reducing && (open_orders >= settings.open_orders ||
                                                        under_way >= settings.symbol_orders)),
-                open_orders, settings.open_orders);
+                is_all ? open_orders : under_way,
+                is_all ? settings.open_orders : settings.symbol_orders);
   const Wide notional = priced ? notional_e8(reference, intent.quantity, instrument) : 0;
   if (priced) detail::check_price(verdict, intent, facts, side, reference, notional);
   if (buys) {
@@ -375,13 +436,16 @@ inline Verdict evaluate(const Intent& intent, const Facts& facts) {
   if (reducing) return verdict;
 
   verdict.check(Denial::kNotReconciled, account.unreconciled != 0);
-  verdict.check(Denial::kModePaused, mode == static_cast<std::uint64_t>(Mode::kPaused));
-  verdict.check(Denial::kModeReduceOnly, mode >= static_cast<std::uint64_t>(Mode::kReduced));
+  // If it is risk's own, with the code that led there.
+  const std::uint64_t because = account.mode == mode ? account.mode_code : 0;
+  verdict.check(Denial::kModePaused, mode == static_cast<std::uint64_t>(Mode::kPaused), mode,
+                because);
+  verdict.check(Denial::kModeReduceOnly, mode >= static_cast<std::uint64_t>(Mode::kReduced), mode,
+                because);
   verdict.check(Denial::kStopRequired, settings.stop_required != 0 && intent.stop == 0);
   detail::check_counts(verdict, intent, facts);
   if (settings.spread_factor != 0 && held.spread_e6 != 0)
-    verdict.at_most(Denial::kSpreadWide, (Wide{quote.ask} - quote.bid) * 2'000'000,
-                    (Wide{quote.ask} + quote.bid) * held.spread_e6 * settings.spread_factor);
+    detail::check_spread(verdict, quote, Wide{held.spread_e6} * settings.spread_factor);
   if (!priced) return verdict;
 
   verdict.check(Denial::kNotionalMin, notional < instrument.min_notional_e8, notional,

@@ -6,7 +6,7 @@
 
 BOT4_DESCRIBE(bot4::RiskAccount, begun, opening_e8, flows_e8, cash_e8, value_e8, equity_e8,
               realised_e8, fees_e8, reserved_e8, at_risk_e8, units, nav_e12, high_water_e12,
-              gross_e8, long_e8, short_e8, next_order_id, open_orders, positions, tick_ns, tat_ns,
+              max_drawdown_e6, gross_e8, long_e8, short_e8, next_order_id, open_orders, positions, tick_ns, tat_ns,
               day, week, month, day_open_e8, week_open_e8, month_open_e8, losses, paused_until_ns,
               resumed, mode, mode_code, killed, drawdown, unreconciled, approved, denied, repeated,
               fills, unfilled)
@@ -21,6 +21,6 @@ BOT4_DESCRIBE(bot4::RiskSignal, side, count)
 BOT4_DESCRIBE(bot4::RiskRecent, next, at_ns, quantity, limit, strategy, side)
 BOT4_DESCRIBE(bot4::RiskSpreads, count, value)
 BOT4_DESCRIBE(bot4::RiskDecision, intent_id, order_id, failed, quantity, limit, stop, target,
-              created_ns, ttl_ns, decided_ns, price, value, bound, instrument, strategy, side, reduce_only,
-              code)
+              created_ns, ttl_ns, decided_ns, price, reference, value, bound, instrument, strategy, side,
+              reduce_only, code)
 BOT4_DESCRIBE(bot4::RiskCodes, count)

@@ -10,6 +10,8 @@ namespace bot4 {
 
 inline constexpr std::int64_t kE12 = 1'000'000'000'000;
 
+inline constexpr std::int64_t kMillionths = 1'000'000;  // in which shares are told
+
 /// Moves to a mode, if that is up.
 inline void raise_mode(RiskAccount& account, Mode mode, Denial because) {
   if (static_cast<std::uint64_t>(mode) <= account.mode) return;
@@ -27,9 +29,19 @@ inline bool has_fallen(const RiskAccount& account, std::int64_t by_bp) {
   return (high - account.nav_e12) * kBasisPoints >= high * by_bp;
 }
 
+/// How far a unit is below its high-water mark, in 1e-6 of it, rounded up.
+inline Wide drawdown_e6(const RiskAccount& account) {
+  const Wide high = account.high_water_e12;
+  return high > 0 ? ceil_div((high - account.nav_e12) * kMillionths, high) : 0;
+}
+
 /// Judges the fall from the high-water mark, and the results of the day, the week and the month.
 inline void judge(RiskAccount& account, const RiskSettings& settings) {
   value_units(account);
+  // A division only for the deepest so far.
+  const Wide high = account.high_water_e12;
+  if (high > 0 && (high - account.nav_e12) * kMillionths > high * account.max_drawdown_e6)
+    account.max_drawdown_e6 = checked("max_drawdown_e6", drawdown_e6(account));
   if (has_fallen(account, settings.drawdown_bp)) {
     account.drawdown = 1;
     if (account.killed == 0) account.killed = static_cast<std::uint64_t>(Denial::kDrawdown);

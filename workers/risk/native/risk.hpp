@@ -270,6 +270,7 @@ class Risk final : public Kernel {
     decision.ttl_ns = intent.ttl_ns;
     decision.decided_ns = context.now_ns;
     decision.price = outcome.price;
+    decision.reference = verdict.reference;
     decision.value = clipped(verdict.value);
     decision.bound = clipped(verdict.bound);
     decision.instrument = intent.header.instrument;

@@ -22,6 +22,7 @@ struct RiskAccount {
   std::int64_t units;         // of the account; a flow issues or redeems some
   std::int64_t nav_e12;       // equity / units in 1e-12; begins with 1
   std::int64_t high_water_e12;  // of it
+  std::int64_t max_drawdown_e6;  // the deepest so far, in 1e-6 of the high-water mark
   std::int64_t gross_e8;      // worst cases: of the larger side of each instrument ...
   std::int64_t long_e8, short_e8;  // ... and of each side
   std::uint64_t next_order_id;
@@ -42,7 +43,7 @@ struct RiskAccount {
   std::uint64_t approved, denied, repeated, fills;
   std::uint64_t unfilled;     // rejected or expired at the venue
 };
-static_assert(sizeof(RiskAccount) == 320);
+static_assert(sizeof(RiskAccount) == 328);
 
 struct RiskInstrument {
   static constexpr std::size_t kOrders = 16;
@@ -128,7 +129,10 @@ struct RiskDecision {
   std::int64_t quantity, limit, stop, target, created_ns, ttl_ns;
   std::int64_t decided_ns;
   std::int64_t price;         // of the outcome
-  std::int64_t value, bound;  // that the first failing check compared
+  std::int64_t reference;     // the ask for a buy, the bid for a sell; 0: there was none
+  // What the first failing check compared, in the unit of pipeline.rules.RULES; of an order that
+  // passed and enters: what the position may come to be worth, and the equity.
+  std::int64_t value, bound;
   std::uint32_t instrument;
   std::uint32_t strategy;
   std::int8_t side;
@@ -136,7 +140,7 @@ struct RiskDecision {
   std::uint16_t code;
   std::uint8_t spare[4];
 };
-static_assert(sizeof(RiskDecision) == 120);
+static_assert(sizeof(RiskDecision) == 128);
 
 /// How often each check was the first to fail, by its place in kChecks.
 struct RiskCodes {
