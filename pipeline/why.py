@@ -245,8 +245,9 @@ def number(value: Decimal, places: int = 8, *, trims: bool = True) -> str:
 
 def _hides(exact: Sequence[Decimal], places: int) -> bool:
     """Whether with so few places two numbers look the same that are not, or one looks like 0."""
-    first, second = (Decimal(f"{each:.{places}f}") for each in exact)
-    return (first == second and exact[0] != exact[1]) or (first == 0 and exact[0] != 0)
+    seen = [Decimal(f"{each:.{places}f}") for each in exact]
+    is_lost = any(each and not shown for each, shown in zip(exact, seen, strict=True))
+    return is_lost or (seen[0] == seen[1] and exact[0] != exact[1])
 
 
 def limit_of(

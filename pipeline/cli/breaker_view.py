@@ -23,7 +23,7 @@ from pipeline.breakers.figures import (
     rate_bp,
 )
 from pipeline.breakers.health import Distance
-from pipeline.cli.view import STYLES, WIDTH, styled
+from pipeline.cli.view import STYLES, WIDTH, quantity, styled
 from shm import BreakerSettings
 
 _RESULTS = ("done", "no-op", "refused")
@@ -94,14 +94,6 @@ def distances(health: Sequence[Distance]) -> Text:
         text.append(" " if text else "")
         text.append(f"{what}={value}/{limit}{unit}", "bold red" if each.is_beyond else "")
     return text
-
-
-def quantity(distance: Distance) -> tuple[str, str, str, str]:
-    """Return a quantity's name, value, limit and unit as people read them."""
-    scale, unit = (100, "%") if distance.unit == "bp" else (1, distance.unit)
-    value = "-" if distance.value is None else f"{distance.value / scale:.0f}"
-    name = distance.name.removesuffix("_ms").removesuffix("_bp")
-    return name, value, f"{distance.limit / scale:g}", unit
 
 
 def transition(event: Any) -> str:

@@ -43,7 +43,6 @@ def command(
             figures = {
                 "run_id": segment.run_id,
                 "halted": halted,
-                "mode": current.label,
                 "latch": latch.as_json(),
                 **as_json(now, config),
             }

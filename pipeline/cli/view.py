@@ -13,14 +13,20 @@ from rich.text import Text
 
 from pipeline import topology
 from pipeline.breakers.explain import readable
+from pipeline.breakers.health import Distance
 from pipeline.instruments import instruments_from, money_to_text
+from pipeline.supervisor.account import PERIODS, Account
 from pipeline.supervisor.snapshot import Answers, Snapshot, percentile_us
+from pipeline.vocabulary import Mode
 from shm import Histogram
 
 WIDTH = 110
 """Columns of a table that does not go to a terminal."""
 
 _GAP = 2
+
+_CODES = 3
+"""So many of the codes of denials are shown, the most frequent ones."""
 
 _BOOK_NAMES = {"ta": "TA only", "ml": "ML only", "blend": "blend"}
 
@@ -71,6 +77,7 @@ def as_line(
         f"p50 {_us(now.tick_to_order, 50)} p99 {_us(now.tick_to_order, 99)} us, "
         f"pnl {_money(now.pnl_e8)} {config['currency']}"
         + (f", {restarts} restarts" if restarts else "")
+        + ("" if now.mode is Mode.NORMAL else f", mode {now.mode.label}")
         + ("" if _are_closed(now) else f", breakers: {_breakers(now).plain}")
     )
 
@@ -109,7 +116,7 @@ class StateTable:
         for row in rows:
             table.add_row(*(row[column] for column in shown))
         yield table
-        yield Text.assemble("breakers: ", _breakers(self.now))
+        yield Text.assemble("breakers: ", _breakers(self.now), _nearest(self.now))
         yield from map(Text, self._lines())
 
     def _row(self, name: str) -> dict[str, str]:
@@ -152,6 +159,7 @@ class StateTable:
         yield f"{now.orders:,} orders, {now.fills:,} fills, {now.denied:,} intents denied"
         yield f"equity {_money(now.equity_e8)} {currency}, pnl {_money(now.pnl_e8)} {currency}"
         yield f"held: {held or 'nothing'}"
+        yield from _account(now.account, now.mode)
         yield f"model: {_model(now.model)}"
         yield "at closes, net of costs: " + ", ".join(
             f"{_BOOK_NAMES[name]} {book.result_bp + book.open_bp:+,.1f} bp ({book.trades:,} trades)"
@@ -172,6 +180,49 @@ def _model(model: Answers) -> str:
         if count
     ]
     return f"{model.word}, {answered:,} answers" + "".join(f", {each}" for each in without)
+
+
+def _account(account: Account, mode: Mode) -> Iterator[str]:
+    """Yield how near the account is to its limits, and what was denied."""
+    why = f" ({account.why})" if account.why else ""
+    yield (
+        f"mode {mode.label}{why}, drawdown {account.drawdown_e6 / 1e4:.2f} "
+        f"(at most {account.max_drawdown_e6 / 1e4:.2f}) of {account.drawdown_limit_bp / 100:g} %"
+    )
+    yield "result: " + ", ".join(
+        f"{name} {_of(_money(account.results_e8[name]), -account.result_limits_e8[name])}"
+        for name in PERIODS
+    )
+    orders = f"{account.open_orders:,} of {account.open_orders_limit:,} orders open"
+    most = f" of {account.positions_limit:,}" if account.positions_limit else ""
+    gross = _of(_money(account.gross_e8), account.gross_limit_e8)
+    yield f"gross {gross}, {orders}, {account.positions:,}{most} instruments"
+    if account.denied:
+        shown = list(account.denied.items())[:_CODES]
+        others = sum(account.denied.values()) - sum(count for _, count in shown)
+        rest = [f"others {others:,}"] if others else []
+        yield "denied: " + ", ".join([*(f"{code.name} {count:,}" for code, count in shown), *rest])
+
+
+def _of(value: str, limit_e8: int) -> str:
+    return f"{value} of {_money(limit_e8).removesuffix('.00')}" if limit_e8 else value
+
+
+def _nearest(now: Snapshot) -> str:
+    """Return what is nearest to the limit of its breaker."""
+    if now.nearest is None:
+        return ""
+    component, distance = now.nearest
+    what, value, limit, unit = quantity(distance)
+    return f"; nearest to its limit: {component}, {what} {value} of {limit} {unit}"
+
+
+def quantity(distance: Distance) -> tuple[str, str, str, str]:
+    """Return a quantity's name, value, limit and unit as people read them."""
+    scale, unit = (100, "%") if distance.unit == "bp" else (1, distance.unit)
+    value = "-" if distance.value is None else f"{distance.value / scale:.0f}"
+    name = distance.name.removesuffix("_ms").removesuffix("_bp")
+    return name, value, f"{distance.limit / scale:g}", unit
 
 
 def _are_closed(now: Snapshot) -> bool:
@@ -222,6 +273,11 @@ def as_json(now: Snapshot, config: Mapping[str, Any]) -> dict[str, Any]:
         },
         "global_breaker": now.global_breaker,
         "breakers": dict(now.breakers),
+        "breaker_nearest": None
+        if now.nearest is None
+        else {"component": now.nearest[0], **dataclasses.asdict(now.nearest[1])},
+        "mode": now.mode.label,
+        "account": now.account.as_json(config["currency"]),
         **now.money(config["currency"]),
     }
 

@@ -12,10 +12,13 @@ from typing import Any
 import psutil
 
 from pipeline import topology
-from pipeline.instruments import money_to_text, to_e8
+from pipeline.breakers.health import Distance, distances
+from pipeline.instruments import money_to_text
 from pipeline.kill.positions import committed
+from pipeline.kill.words import mode
 from pipeline.stage import Stage
-from pipeline.vocabulary import BOOKS
+from pipeline.supervisor.account import Account, account
+from pipeline.vocabulary import BOOKS, Mode
 from shm import GlobalState, Histogram, Segment
 
 _NS = 1_000
@@ -87,7 +90,8 @@ class Snapshot:
 
     Money is in 1e-8 of the currency, positions in lots by symbol, the states of the breakers by
     component, in lower case. `feed` is what the feed has counted: topology.FEED_COUNTERS. `books`
-    are those of each instrument, by symbol.
+    are those of each instrument, by symbol. `mode` is the run's, of which risk's own is a part;
+    `nearest` is the component, and the quantity, that is nearest to the limit of its health.
     """
 
     time_ns: int
@@ -105,6 +109,9 @@ class Snapshot:
     books: Mapping[str, Books]
     breakers: Mapping[str, str]
     global_breaker: str
+    mode: Mode
+    account: Account
+    nearest: tuple[str, Distance] | None
 
     def total(self) -> Books:
         """Return the books of all instruments together."""
@@ -188,21 +195,19 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
         for name, stage in stages.items()
         for ring in stage.inputs
     }
-    account = committed(segment, "risk", "account")[0]
+    books = account(segment, stages)
     held = committed(segment, "risk", "instruments")["position"]
-    equity = int(account["equity_e8"]) if account["begun"] else to_e8(config["equity"])
-    opening = int(account["opening_e8"]) if account["begun"] else equity
     return Snapshot(
         time.monotonic_ns(),
         processes,
         rings,
         feed,
         latencies["executor"]["tick_to_order"],
-        int(account["approved"]),
-        int(account["fills"]),
-        int(account["denied"]),
-        equity,
-        equity - opening,
+        books.approved,
+        books.fills,
+        sum(books.denied.values()),
+        books.equity_e8,
+        books.equity_e8 - books.opening_e8,
         {
             instrument.symbol: int(position)
             for instrument, position in zip(stages["risk"].instruments, held, strict=True)
@@ -210,6 +215,9 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
         _answers(segment),
         _books(segment, [each.symbol for each in stages["ml"].instruments]),
         *_breakers(segment),
+        max(mode(segment), books.mode),
+        books,
+        _nearest(segment, config),
     )
 
 
@@ -244,6 +252,16 @@ def _books(segment: Segment, symbols: list[str]) -> dict[str, Books]:
         }
         for symbol, row in zip(symbols, cells, strict=True)
     }
+
+
+def _nearest(segment: Segment, config: Mapping[str, Any]) -> tuple[str, Distance] | None:
+    found = [
+        (component, each)
+        for component, quantities in distances(segment, config).items()
+        for each in quantities
+        if each.value and each.limit
+    ]
+    return max(found, key=lambda of: (of[1].value or 0) / of[1].limit, default=None)
 
 
 def _breakers(segment: Segment) -> tuple[dict[str, str], str]:

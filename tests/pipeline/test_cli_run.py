@@ -26,6 +26,7 @@ from click.testing import CliRunner
 from pipeline import topology
 from pipeline.affinity import PROCESSES
 from pipeline.cli import run as cli
+from pipeline.vocabulary import CHECKS
 from shm import list_segments
 from tests.pipeline.supervisor.started import (
     BOT4,
@@ -66,8 +67,16 @@ def test_a_run_over_some_events_prints_one_object_with_every_figure(
     assert figures.keys() == {
         *("run_id", "seconds", "exit_reason", "stages", "tick_to_order", "orders", "fills"),
         *("denied", "queues", "currency", "pnl", "equity", "memory_mb", "model", "books"),
-        *("breakers", "global_breaker", "feed"),
+        *("breakers", "global_breaker", "feed", "breaker_nearest", "mode", "account"),
     }
+    account = figures["account"]
+    assert account["denied"].keys() <= {code.name for code in CHECKS}
+    assert sum(account["denied"].values()) == figures["denied"]
+    money = {name: Decimal(account[name]) for name in ("cash", "realised", "unrealised", "fees")}
+    assert money["realised"] + money["unrealised"] - money["fees"] == Decimal(figures["pnl"])
+    assert 0 <= account["drawdown_bp"] <= account["max_drawdown_bp"]
+    assert Decimal(account["results"]["day"]["result"]) == Decimal(figures["pnl"])
+    assert (account["results"]["day"]["loss_limit"], figures["mode"]) == (None, "normal")
     assert figures["exit_reason"] == "events"
     assert set(figures["breakers"].values()) == {"closed"}
     assert figures["global_breaker"] == "closed"
@@ -396,7 +405,9 @@ def test_brackets_in_a_reason_are_no_markup_on_a_terminal(
     assert "ended by halted: [/b][red]" in terminal.seen
 
 
-@pytest.mark.parametrize("command", [("status",), ("stop",), ("kill", "--reason", "x")])
+@pytest.mark.parametrize(
+    "command", [("status",), ("stop",), ("kill", "--reason", "x"), ("why", "1"), ("why",)]
+)
 def test_commands_to_a_deployment_that_is_not_running_have_an_exit_code_of_their_own(
     name: str, tmp_path: Path, command: tuple[str, ...]
 ) -> None:

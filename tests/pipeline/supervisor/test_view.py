@@ -11,10 +11,12 @@ import pytest
 from rich.console import Console
 
 from pipeline import topology
+from pipeline.breakers.health import Distance
 from pipeline.cli.view import WIDTH, StateTable, as_json, as_line, console, rate
 from pipeline.stage import Stage
 from pipeline.supervisor import Snapshot, snapshot
 from pipeline.supervisor.snapshot import Answers, Book
+from pipeline.vocabulary import Denial, Mode
 from shm import Segment
 
 Config = dict[str, Any]
@@ -47,6 +49,24 @@ def busy(segment: Segment, config: Config, stages: Mapping[str, Stage]) -> Snaps
         orders=1_234_567,
         fills=1_234_568,
         denied=99_999,
+        mode=Mode.EMERGENCY,
+        account=dataclasses.replace(
+            state.account,
+            mode=Mode.EMERGENCY,
+            mode_code=Denial.CONSEC_LOSSES,
+            killed=Denial.DRAWDOWN,
+            drawdown_e6=1_234,
+            max_drawdown_e6=150_001,
+            results_e8={"day": -98_765_432_100, "week": 98_765_432_100, "month": -1},
+            gross_e8=9_876_543_210_000,
+            denied={
+                Denial.REDUCE_ONLY_INCREASES: 55_555,
+                Denial.UNKNOWN_INSTRUMENT: 33_333,
+                Denial.STOP_WRONG_SIDE: 11_000,
+                Denial.GROSS: 100,
+                Denial.VENUE: 11,
+            },
+        ),
         equity_e8=12_345_678_901_234_567,
         pnl_e8=-98_765_432_100,
         positions={"BTCUSDT": 1_694, "ETHUSDT": 0, "SOLUSDT": -5},
@@ -86,6 +106,10 @@ def test_a_run_without_an_order_has_dashes_for_figures(idle: Snapshot, config: C
     assert "0 orders, 0 fills, 0 intents denied" in lines
     assert "equity 100,000.00 USDT, pnl 0.00 USDT" in lines
     assert "held: nothing" in lines
+    assert "mode normal, drawdown 0.00 (at most 0.00) of 15 %" in lines
+    assert "result: day 0.00 of -2,000, week 0.00 of -5,000, month 0.00 of -10,000" in lines
+    assert "gross 0.00 of 100,000, 0 of 100 orders open, 0 of 20 instruments" in lines
+    assert "denied: " not in "\n".join(lines)
     assert "model: none has been asked" in lines
     assert (
         "at closes, net of costs: TA only +0.0 bp (0 trades), ML only +0.0 bp (0 trades), "
@@ -112,6 +136,15 @@ def test_a_wide_table_has_every_column(busy: Snapshot, config: Config) -> None:
     assert "1,234,567 orders, 1,234,568 fills, 99,999 intents denied" in lines
     assert "equity 123,456,789.01 USDT, pnl -987.65 USDT" in lines
     assert "held: 0.01694 BTCUSDT, -0.005 SOLUSDT" in lines
+    assert (
+        "mode emergency (809 CONSEC_LOSSES, 808 DRAWDOWN), drawdown 0.12 (at most 15.00) of 15 %"
+        in lines
+    )
+    assert "result: day -987.65 of -2,000, week 987.65 of -5,000, month -0.00 of -10,000" in lines
+    assert (
+        "denied: REDUCE_ONLY_INCREASES 55,555, UNKNOWN_INSTRUMENT 33,333, STOP_WRONG_SIDE 11,000, "
+        "others 111" in lines
+    )
     assert "model: in use, 970 answers, 30 without an answer" in lines
     assert (
         "at closes, net of costs: TA only -37,022.0 bp (3,000 trades), ML only +0.0 bp (0 trades), "
@@ -134,6 +167,42 @@ def test_eighty_columns_are_enough_for_what_is_asked_most(busy: Snapshot, config
     assert {"stage", "cpu", "in/s", "waiting"} <= set(heads)
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_of_a_quiet_run_fits_a_terminal_of_24_rows(
+    idle: Snapshot, config: Config, width: int
+) -> None:
+    assert len(shown(later(idle, 2.0, 5000), idle, config, width)) < 24
+
+
+def test_what_is_nearest_to_the_limit_of_its_breaker_is_shown(
+    segment: Segment, config: Config, stages: Mapping[str, Stage]
+) -> None:
+    words = segment.words("health")
+    words.store("ml.queue_bp", 4_500)
+    words.store("ta.beat_ms", 150_000_000)
+    now = snapshot(segment, config, stages)
+    assert now.nearest == ("ml", Distance("queue_bp", 4_500, 9_000, "bp"))
+    said = "breakers: closed; nearest to its limit: ml, queue 45 of 90 %"
+    assert said in shown(now, None, config, WIDTH)
+    assert as_json(now, config)["breaker_nearest"] == {
+        "component": "ml",
+        "name": "queue_bp",
+        "value": 4_500,
+        "limit": 9_000,
+        "unit": "bp",
+    }
+
+
+def test_json_has_the_account_with_its_limits(busy: Snapshot, config: Config) -> None:
+    account = as_json(busy, config)["account"]
+    assert (account["mode"], account["mode_code"]) == ("emergency", "CONSEC_LOSSES")
+    assert account["killed_by"] == "DRAWDOWN"
+    assert account["results"]["week"] == {"result": "987.654321", "loss_limit": "5000"}
+    assert (account["drawdown_bp"], account["max_drawdown_bp"]) == (12.34, 1500.01)
+    assert (account["drawdown_limit_bp"], account["gross"]) == (1500, "98765.4321")
+    assert next(iter(account["denied"].items())) == ("REDUCE_ONLY_INCREASES", 55_555)
+
+
 def test_a_title_may_have_brackets_in_it(idle: Snapshot, config: Config) -> None:
     lines = shown(idle, None, config, WIDTH, title="ended by halted: [/b] [red]stop")
     assert lines[0].rstrip() == "ended by halted: [/b] [red]stop"
@@ -148,7 +217,7 @@ def test_a_rate_needs_two_moments(busy: Snapshot) -> None:
 def test_a_line_has_rate_and_restarts_once_there_are_any(busy: Snapshot, config: Config) -> None:
     line = as_line(later(busy, 5.0, 5000), busy, 65.0, config)
     assert line.startswith("   65.0 s  123,456,789 records (1,000/s), 1,234,567 orders, ")
-    assert line.endswith(", pnl -987.65 USDT, 12 restarts")
+    assert line.endswith(", pnl -987.65 USDT, 12 restarts, mode emergency")
 
 
 def test_json_has_null_for_what_was_not_measured(idle: Snapshot, config: Config) -> None:

@@ -281,6 +281,7 @@ def test_of_an_approved_order_the_worst_case_the_reference_and_the_reserve_are_k
         (Unit.TIME, 1_200_000, 0, ("1.2 ms", "0 ms")),
         (Unit.TIME, 1, 0, ("0.000001 ms", "0 ms")),
         (Unit.TIME, 9_870_000_001_000, 0, ("9,870 s", "0 s")),
+        (Unit.SHARE, 100, 3, ("0.01 %", "0.0003 %")),
         (Unit.SHARE, 150_001, 150_000, ("15.0001 %", "15 %")),
         (Unit.PRICE, 12_345_678, 12_345_000, ("123.45678", "123.45000")),
         (Unit.QUANTITY, 15, 20, ("0.0015 ODD", "0.0020 ODD")),
