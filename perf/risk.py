@@ -27,7 +27,7 @@ from pipeline.records import CONTEXT, CORRELATIONS, EXECUTION, INTENT, TICK, Arr
 from pipeline.replay import Driver
 from pipeline.vocabulary import Denial, ExecutionKind, OutcomeKind
 from shm import GlobalState
-from workers.risk.stage import SteppedRisk
+from workers.risk.stage import Risk
 
 CHECKS, QUICK_CHECKS, REFERENCE_CHECKS = 100_000, 5_000, 2_000
 INSTRUMENTS, OPEN_ORDERS, CHUNK, BATCH = 50, 200, 100, 64
@@ -255,7 +255,7 @@ def figures(mode: str, took: Array, count: int, per: int = 1) -> Result:
 
 def measure(mode: str, checks: int, *, batch: int = 1, reference: bool = False) -> Desk:
     """Return a desk that has made so many checks."""
-    stage = SteppedRisk(configuration())
+    stage = Risk(configuration())
     desk = Desk(Driver(stage, stage.reference() if reference else None), batch)
     desk.trade(checks)
     return desk

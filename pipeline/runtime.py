@@ -130,7 +130,7 @@ def build(stage: Stage, segment: Segment, kernel: object | None = None) -> _nati
     )
     for ring in stage.inputs:
         edge = topology.edge(ring)
-        bell = segment.bell(edge.producer)
+        bell = None if edge.producer_bell is None else segment.bell(edge.producer_bell)
         hop = latencies.index(f"hop.{ring}")
         loop.add_input(ring, edge.dtype, segment.consumer(ring), bell, needs(ring), hop)
     for edge in outputs:

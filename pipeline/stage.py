@@ -49,9 +49,6 @@ class Stage:
     timed: ClassVar[bool] = False
     """Whether the time that each step takes is measured: where others' code runs in it."""
 
-    types: ClassVar[Mapping[str, np.dtype[np.void]]] = {}
-    """Of the records of inputs that are no ring of the pipeline; only a driver can give them."""
-
     def __init__(self, config: Mapping[str, Any]) -> None:
         """Keep the resolved configuration (plain data; decimals as strings)."""
         self.config = config

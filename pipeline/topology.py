@@ -12,6 +12,7 @@ from pipeline import _native
 from pipeline.instruments import SIMULATOR
 from pipeline.records import (
     CONTEXT,
+    CONTROL,
     CORRELATIONS,
     CURSORS,
     EXECUTION,
@@ -54,6 +55,11 @@ class Edge:
     consumer: str
     wakes: bool = True
 
+    @property
+    def producer_bell(self) -> str | None:
+        """The doorbell of its producer, if that waits at one."""
+        return self.producer if self.producer in PIPELINE else None
+
 
 EDGES: Final = (
     Edge("market", MARKET, "feed", "ta"),
@@ -68,6 +74,8 @@ EDGES: Final = (
     Edge("orders", ORDER, "risk", "executor"),
     Edge("outcomes", OUTCOME, "risk", "ml"),
     Edge("executions", EXECUTION, "executor", "risk"),
+    # What operators ask for; see `pipeline.requests`.
+    Edge("control", CONTROL, "supervisor", "risk", wakes=False),
 )
 
 STAGES: Final[Mapping[str, str]] = {
@@ -101,6 +109,24 @@ _LEAST: Final = {"market_capacity": _native.BATCH, "capacity": 2}
 
 CONFIG_BYTES: Final = 1 << 16
 HALT: Final = np.dtype([("time_ns", "<i8"), ("actor", "S64"), ("reason", "S184")])
+
+MOST_LIMITS: Final = 1024
+"""Numbers that one request may change: a key for all instruments is one for each."""
+
+REQUEST: Final = np.dtype(
+    [
+        ("request", "<u8"),  # from 1; a new one is larger
+        ("kind", "<u8"),  # a ControlKind
+        ("amount", "<i8"),
+        ("limits", "<u8"),  # how many of the next two there are
+        ("index", "<u4", (MOST_LIMITS,)),
+        ("value", "<i8", (MOST_LIMITS,)),
+        ("actor", "S64"),
+        ("reason", "S184"),
+        ("live", "S4096"),  # keys of [risk] whose values are other than at the start, as JSON
+    ]
+)
+"""What an operator has asked the run for last; see `pipeline.requests`."""
 
 
 def processes(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -185,6 +211,7 @@ def layout(config: Mapping[str, Any], affinity: Mapping[str, Sequence[int]]) -> 
         BreakersSpec("breakers", components(config)),
         WordsSpec("health", health_words(config)),
         TableSpec("halt", HALT, 1),
+        TableSpec("request", REQUEST, 1),
         WordsSpec("supervisor.words", ("beat", "pid")),
         CountersSpec("restarts", PROCESSES),
         WordsSpec("exchange.words", ("port", "beat", "pid")),
@@ -201,7 +228,7 @@ def layout(config: Mapping[str, Any], affinity: Mapping[str, Sequence[int]]) -> 
                 each.dtype,
                 capacities.get(each.ring, pipeline["capacity"]),
                 consumer_bell=each.consumer if each.wakes else None,
-                producer_bell=each.producer,
+                producer_bell=each.producer_bell,
             )
         )
     for name in STAGES:

@@ -66,6 +66,8 @@ class ControlKind(enum.IntEnum):
     RESUME = 2  # ends PAUSED once its cooldown is over
     RESET = 3  # back to NORMAL, unless what led here stands; `amount` 1: from today's value on
     RECONCILED = 4  # what the venue holds is known (`amount` 1), or not any more (0)
+    SET = 5  # limit `index` is to be `amount`: nothing yet
+    APPLY = 6  # the limits that this request has set are in force from here on, all at once
 
 
 class Denial(enum.IntEnum):

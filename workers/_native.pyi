@@ -19,6 +19,7 @@ def moving_average(
 ) -> object: ...
 def risk(
     *,
+    opening: object,
     settings: object,
     instrument_limits: Iterable[object],
     strategy_limits: Iterable[object],
@@ -26,6 +27,7 @@ def risk(
     strategy_mask: int,
     instruments: Iterable[Instrument],
 ) -> object: ...
+def risk_limit_names() -> list[list[str]]: ...
 def paper_executor(
     *,
     slippage_bp: int,

@@ -15,6 +15,7 @@ from workers._native import (
     moving_average,
     paper_executor,
     risk,
+    risk_limit_names,
     simd_names,
     technical_analysis,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "moving_average",
     "paper_executor",
     "risk",
+    "risk_limit_names",
     "simd_names",
     "technical_analysis",
 ]

@@ -12,6 +12,7 @@ COMMANDS = {
     "chaos": ("pipeline.cli.chaos", "Break a run on purpose, and prove that nothing came of it."),
     "config": ("pipeline.cli.config", "Check or show the configuration."),
     "feed": ("pipeline.cli.feed", "Check captured market data as the feed decodes it."),
+    "flow": ("pipeline.cli.flow", "Deposit to the paper account, or withdraw from it."),
     "history": ("pipeline.cli.history", "Write the bars of a venue's market to a file."),
     "instruments": ("pipeline.cli.instruments", "List what a venue trades, and in which steps."),
     "exchange": ("pipeline.cli.exchange", "Serve the simulated exchange alone."),

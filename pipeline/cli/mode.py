@@ -12,11 +12,12 @@ from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import exit_with_message
 from pipeline.cli.responsible import actor
 from pipeline.config import load
-from pipeline.kill.by_hand import Operator, attached
+from pipeline.kill.by_hand import Operator, attached, own_mode
 from pipeline.kill.latch import LatchError, LatchFile
 from pipeline.kill.words import mode as mode_of_run
 from pipeline.mode import LABELS
-from pipeline.vocabulary import Mode
+from pipeline.requests import RequestError, risk_account
+from pipeline.vocabulary import Denial, Mode
 
 
 @click.command("mode")
@@ -42,7 +43,7 @@ def command(
     """
     if wanted is not None and not (reason or "").strip():
         raise click.UsageError("--reason was empty, must say why; it is kept in the audit trail")
-    with exit_with_message(OperationError, LatchError):
+    with exit_with_message(OperationError, LatchError, RequestError):
         config = load(config_file, flags=flags(name, settings)).config
         folder = Path(config.state_dir)
         if wanted is None:
@@ -71,6 +72,8 @@ def command(
             click.echo(f"{config.name}: mode was {done.before.label}: nothing changed")
         else:
             click.echo(f"{config.name}: mode {done.before.label} -> {done.after.label}")
+            for note in done.notes:
+                click.echo(note)
 
 
 def _show(name: str, file: LatchFile, as_json: bool) -> None:
@@ -78,8 +81,13 @@ def _show(name: str, file: LatchFile, as_json: bool) -> None:
     with attached(name) as segment:
         run_id = None if segment is None else segment.run_id
         mode = latch.mode if segment is None else max(latch.mode, mode_of_run(segment))
+        account = None if segment is None else risk_account(segment)
+        own = Mode.NORMAL if account is None else own_mode(account)
     if as_json:
-        click.echo(json.dumps({"run_id": run_id, "mode": mode.label, "latch": latch.as_json()}))
+        said = {"run_id": run_id, "mode": mode.label, "risk": own.label}
+        click.echo(json.dumps({**said, "latch": latch.as_json()}))
         return
     why = f": {latch}" if latch.reason else ""
     click.echo(f"{name}: mode {mode.label}{why}")
+    if account is not None and own is not Mode.NORMAL:
+        click.echo(f"risk by itself: {own.label} ({Denial(int(account['mode_code'])).name})")

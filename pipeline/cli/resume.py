@@ -14,6 +14,7 @@ from pipeline.cli.responsible import responsible
 from pipeline.config import load
 from pipeline.kill.by_hand import Operator, attached
 from pipeline.kill.latch import LatchError
+from pipeline.requests import RequestError
 from pipeline.vocabulary import Mode
 from shm import GlobalState
 
@@ -21,7 +22,7 @@ from shm import GlobalState
 @click.command("resume")
 @responsible
 @click.option(
-    "--rebase", is_flag=True, help="Have a limit that was breached count anew from the next run on."
+    "--rebase", is_flag=True, help="Have drawdown and losses count anew, from what is there now."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @configuration_flags
@@ -37,24 +38,29 @@ def command(
 ) -> None:
     """Let a deployment take new risk again: reset the latch of a kill, or end another mode.
 
-    Refused while a killed run has not ended; and after a limit was breached, unless that is to
-    count anew (--rebase). Nothing else resets it, no restart and no new day.
+    Refused while a killed run has not ended; and while a limit of loss is reached, unless that is
+    to count anew (--rebase). Nothing else resets it, no restart and no new day. After losses in a
+    row it is an acknowledgement: risk goes on once the cooldown is over, or at once with --rebase.
     """
 
     def warn(text: str) -> None:
         click.echo(f"bot4: {text}", err=True)
 
-    with exit_with_message(OperationError, LatchError):
+    with exit_with_message(OperationError, LatchError, RequestError):
         config = load(config_file, flags=flags(name, settings)).config
         operator = Operator(config.name, Path(config.state_dir), actor, reason, warn)
         done = operator.lower_to(Mode.NORMAL, rebase=rebase)
         if as_json:
             said = {"before": done.before.label, "mode": done.after.label}
-            click.echo(json.dumps({"run_id": done.run_id or None, **said}))
-        elif done.before is Mode.NORMAL:
+            notes = {"notes": done.notes} if done.notes else {}
+            click.echo(json.dumps({"run_id": done.run_id or None, **said, **notes}))
+        elif done.before is Mode.NORMAL and not done.notes:
             click.echo(f"{config.name}: mode was normal: nothing changed")
         else:
-            click.echo(f"resumed {config.name}: mode {done.before.label} -> normal")
+            did = "rebased" if done.before is done.after else "resumed"
+            click.echo(f"{did} {config.name}: mode {done.before.label} -> {done.after.label}")
+            for note in done.notes:
+                click.echo(note)
         with attached(config.name) as segment:
             if segment is not None:
                 group = segment.breakers("breakers", observe=True)

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
 
 from pipeline.breakers.audit import FILE, AuditTrail
 from pipeline.breakers.by_hand import Act, Record, in_time
+from pipeline.instruments import money_to_text
 from pipeline.kill.latch import LatchError, LatchFile
-from pipeline.kill.positions import held, listed
+from pipeline.kill.positions import committed, held, listed
 from pipeline.kill.words import is_killed, lower_mode, mode, raise_mode
-from pipeline.vocabulary import Mode
+from pipeline.mode import mode_of
+from pipeline.requests import Request, risk_account, turn
+from pipeline.stage import load_object
+from pipeline.vocabulary import ControlKind, Denial, Mode
 from shm import Segment, SegmentNotFoundError, list_segments
 
 _DISK_S = 2.0
@@ -21,11 +29,12 @@ _DISK_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What came of it; `run_id` is empty if there is no run."""
+    """What came of it; `run_id` is empty if there is no run, `notes` are of risk's own mode."""
 
     run_id: str
     before: Mode
     after: Mode
+    notes: tuple[str, ...] = ()
 
 
 class Operator:
@@ -65,14 +74,16 @@ class Operator:
             return Changed(run_id, before, after)
 
     def lower_to(self, wanted: Mode, *, rebase: bool = False) -> Changed:
-        """Lower the mode, of the run and of the latch.
+        """Lower the mode, of the run and of the latch; to NORMAL, that of risk itself, too.
 
         Args:
             wanted: The new mode.
             rebase: Whether a breached limit counts anew from here.
 
         Raises:
-            LatchError: a run that was killed has not ended; or see `LatchFile.lower_to`.
+            LatchError: a run that was killed has not ended; a breach stands, and is not rebased; or
+                see `LatchFile.lower_to`.
+            RequestError: risk does not answer.
             OperationError: it cannot be recorded; nothing was changed.
             OSError: the latch cannot be written; it is as it was.
         """
@@ -81,20 +92,89 @@ class Operator:
             if segment is not None and is_killed(segment):
                 raise LatchError(_still_there(segment))
             latch = self._latch.read()
-            before = latch.mode if segment is None else max(latch.mode, mode(segment))
-            if before <= wanted:
+            before, own = latch.mode, Mode.NORMAL
+            if segment is not None:
+                before, own = max(before, mode(segment)), own_mode(risk_account(segment))
+            asks = segment is not None and wanted is Mode.NORMAL and (rebase or own > wanted)
+            if wanted is Mode.NORMAL:
+                before = max(before, own)
+            if before <= wanted and not asks:
                 return Changed(run_id, before, before)
             cause = "rebased" if rebase else "resumed"
             intent = Record("mode", before.label, wanted.label, cause)
-            with self._act(run_id).recorded(intent):
+            notes: tuple[str, ...] = ()
+            after = wanted
+            with self._act(run_id).recorded(intent) as result:
+                if asks:
+                    assert segment is not None
+                    after, notes = self._reset(segment, rebase=rebase)
+                    result.after = after.label
                 if latch.mode > wanted:
                     self._latch.lower_to(wanted, self._actor, self._reason, rebase=rebase)
                 if segment is not None:
                     lower_mode(segment, wanted)
-            return Changed(run_id, before, wanted)
+            return Changed(run_id, before, after, notes)
+
+    def _reset(self, segment: Segment, *, rebase: bool) -> tuple[Mode, tuple[str, ...]]:
+        """Have risk return to NORMAL; return the mode that it is in then, and what was done.
+
+        Raises:
+            LatchError: a breach stands, and is not rebased.
+            RequestError: risk does not answer.
+        """
+        mine = turn(segment)
+        before = risk_account(segment)
+        # After losses in a row there is a cooldown, which an acknowledgement does not shorten.
+        cools = before["mode_code"] == Denial.CONSEC_LOSSES and before["mode"] == Mode.PAUSED
+        kind = ControlKind.RESUME if cools and not rebase else ControlKind.RESET
+        is_done, account = mine.ask(Request(kind, self._actor, self._reason, int(rebase)))
+        config = json.loads(segment.blob("config"))
+        if not is_done:
+            limits = load_object("workers.risk.account:limits_in_force")(
+                config, committed(segment, "risk", "limits")
+            )
+            why = load_object("workers.risk.account:standing")(account, limits, config["currency"])
+            raise LatchError(
+                f"the breach stands, nothing was changed: {'; '.join(why) or 'it has just ended'}; "
+                "to have it count anew from here, give --rebase"
+            )
+        return own_mode(account), tuple(_notes(before, account, config["currency"], rebase=rebase))
 
     def _act(self, run_id: str) -> Act:
         return Act(self._trail, run_id, self._actor, self._reason, self._warn)
+
+
+def own_mode(account: np.void) -> Mode:
+    """Return the mode that risk is in by itself."""
+    return mode_of(int(account["mode"]))
+
+
+_REBASED: Final = {
+    "day_open_e8": "daily",
+    "week_open_e8": "weekly",
+    "month_open_e8": "monthly",
+}
+
+
+def _notes(before: np.void, after: np.void, currency: str, *, rebase: bool) -> list[str]:
+    """Say what a reset has changed in risk."""
+    lines = []
+    why = f" ({Denial(int(before['mode_code'])).name})" if before["mode_code"] else ""
+    if before["mode"]:
+        lines.append(f"risk: mode {own_mode(before).label}{why} -> {own_mode(after).label}")
+    if after["mode"] and after["resumed"]:
+        left_s = max(0.0, (int(after["paused_until_ns"]) - time.monotonic_ns()) / 1e9)
+        lines.append(f"risk: acknowledged; its cooldown ends in {left_s:.0f} s")
+    if rebase:
+        unit: Any = load_object("workers.risk.account:unit_text")
+        marks = [unit(int(each["high_water_e12"])) for each in (before, after)]
+        lines.append(f"risk: high-water mark of a unit {marks[0]} -> {marks[1]}")
+        results = ", ".join(
+            f"{name} {money_to_text(int(before['equity_e8']) - int(before[opened]))}"
+            for opened, name in _REBASED.items()
+        )
+        lines.append(f"risk: results begin anew with 0; they were, in {currency}: {results}")
+    return lines
 
 
 def _still_there(segment: Segment) -> str:

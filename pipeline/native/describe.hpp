@@ -25,5 +25,5 @@ BOT4_DESCRIBE(bot4::Execution, BOT4_HEADER, order_id, intent_id, trade_id, kind,
               strategy, quantity, price, leaves, fee, position)
 BOT4_DESCRIBE(bot4::Outcome, BOT4_HEADER, intent_id, order_id, kind, side, code, strategy, failed,
               quantity, price, position, leaves)
-BOT4_DESCRIBE(bot4::Control, BOT4_HEADER, amount, kind)
+BOT4_DESCRIBE(bot4::Control, BOT4_HEADER, amount, kind, index, request)
 BOT4_DESCRIBE(bot4::Cursors, taken, ticks)

@@ -77,6 +77,12 @@ inline std::string to_text(Wide value) {
   return value < 0 ? "-" + digits : digits;
 }
 
+/// Whether a value is one of int64.
+constexpr bool fits(Wide value) {
+  return value >= std::numeric_limits<std::int64_t>::min() &&
+         value <= std::numeric_limits<std::int64_t>::max();
+}
+
 /// The value as int64.
 ///
 /// Throws std::overflow_error if it does not fit.

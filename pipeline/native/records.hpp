@@ -171,15 +171,19 @@ struct Outcome {
 };
 static_assert(sizeof(Outcome) == 128);
 
-enum class ControlKind : std::uint8_t { kFlow = 1, kResume = 2, kReset = 3, kReconciled = 4 };
+enum class ControlKind : std::uint8_t {
+  kFlow = 1, kResume = 2, kReset = 3, kReconciled = 4, kSet = 5, kApply = 6
+};
 
 /// What an operator tells risk. It carries the values themselves, so that replay is exact.
 struct Control {
   Header header;
   std::int64_t amount;  // money of a flow; otherwise as pipeline.vocabulary.ControlKind says
   ControlKind kind;
-  std::uint8_t spare[7];
-  std::uint64_t spare_words[8];
+  std::uint8_t spare[3];
+  std::uint32_t index;    // of a limit
+  std::uint64_t request;  // that it is part of, from 1; 0: nobody waits for an answer
+  std::uint64_t spare_words[7];
 };
 static_assert(sizeof(Control) == 128);
 

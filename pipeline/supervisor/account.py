@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pipeline.instruments import money_to_text
 from pipeline.kill.positions import committed_together
 from pipeline.stage import Stage
@@ -119,13 +121,14 @@ def _limit(e8: int) -> str | None:
 def account(segment: Segment, stages: Mapping[str, Stage]) -> Account:
     """Read the account of a run, all of it as of one step of risk."""
     risk: Any = stages["risk"]
-    settings = risk.limits.settings
-    account, instruments, codes = committed_together(
-        segment, "risk", "account", "instruments", "codes"
+    account, instruments, codes, limits = committed_together(
+        segment, "risk", "account", "instruments", "codes", "limits"
     )
+    changed = {int(i): int(limits["value"][i]) for i in np.flatnonzero(limits["changed"])}
+    settings = risk.limits.changed(changed).settings
     cell = account[0]
     begun = cell["begun"] != 0
-    opening = int(cell["opening_e8"]) if begun else settings.equity_e8
+    opening = int(cell["opening_e8"]) if begun else risk.opening.equity_e8
     equity = int(cell["equity_e8"]) if begun else opening
     high, nav = int(cell["high_water_e12"]), int(cell["nav_e12"])
     counts = {code: int(count) for code, count in zip(CHECKS, codes[0]["count"], strict=False)}

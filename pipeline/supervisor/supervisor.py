@@ -27,6 +27,7 @@ from pipeline.kill.latched import Latched
 from pipeline.kill.positions import committed
 from pipeline.kill.words import halt_reason, is_killed
 from pipeline.process import pin
+from pipeline.requests import Handover
 from pipeline.rules import RULES
 from pipeline.supervisor.child import Child, describe_exit
 from pipeline.supervisor.drain import Drain
@@ -157,6 +158,7 @@ class Supervisor:
         own.store("pid", os.getpid())
         self._counters = segment.counters_writer("restarts")
         closing = Closing(segment, self.config, self._report)
+        requests = Handover(segment, self._report)
         for name in self._processes:
             if resumed:
                 self._counters.add(name)
@@ -178,6 +180,8 @@ class Supervisor:
             self._start_due(segment, drain)
             self._check_beats(segment, drain)
             self._watch.tick(time.monotonic_ns(), judge=drain is None)
+            if drain is None:
+                requests.look()
             self._check_account(segment)
             if closing.look(is_ending=drain is not None):
                 self._latched.kill()

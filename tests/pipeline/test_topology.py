@@ -51,7 +51,7 @@ def test_without_a_simulated_instrument_there_is_no_exchange() -> None:
 def test_rings_have_names_of_their_own_and_ends_that_there_are() -> None:
     assert len(RINGS) == len(topology.EDGES)
     for edge in topology.EDGES:
-        assert edge.producer in topology.PIPELINE
+        assert edge.producer in ("supervisor", *topology.PIPELINE)
         assert edge.consumer in topology.STAGES
         assert topology.edge(edge.ring) is edge
         assert edge in topology.outputs_of(edge.producer)
@@ -82,7 +82,7 @@ def test_the_runtimes_own_cell_has_room_for_each_input() -> None:
 def leads_back(ring: str) -> bool:
     """Return whether a ring goes against the way from source to sink."""
     edge = RINGS[ring]
-    order = topology.PIPELINE
+    order = ("supervisor", *topology.PIPELINE)
     return order.index(edge.producer) > order.index(edge.consumer)
 
 
@@ -137,7 +137,7 @@ def test_each_ring_is_in_the_layout_with_the_bells_of_its_ends() -> None:
         spec = found[edge.ring].spec
         assert isinstance(spec, RingSpec)
         assert spec.dtype == edge.dtype
-        assert spec.producer_bell == edge.producer
+        assert spec.producer_bell == (None if edge.ring == "control" else edge.producer)
         assert spec.consumer_bell == (edge.consumer if edge.wakes else None)
 
 

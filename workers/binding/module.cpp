@@ -79,6 +79,14 @@ nb::object machine_learning(nb::handle settings, nb::handle caps, const Model* m
       ml_settings_of(settings), entry_caps_of(caps), std::move(own), instruments_of(instruments)));
 }
 
+RiskOpening risk_opening(nb::handle from) {
+  RiskOpening to{};
+#define BOT4_TAKE(name) to.name = nb::cast<std::int64_t>(from.attr(#name));
+  BOT4_RISK_OPENING(BOT4_TAKE)
+#undef BOT4_TAKE
+  return to;
+}
+
 RiskLimits risk_limits(nb::handle settings, nb::handle instruments, nb::handle strategies) {
   RiskLimits limits;
 #define BOT4_TAKE(name) to.name = nb::cast<std::int64_t>(from.attr(#name));
@@ -107,18 +115,26 @@ void bind_kernels(nb::module_& module) {
              nb::arg("caps"), nb::arg("model").none(), nb::arg("instruments"));
   module.def(
       "risk",
-      [](nb::handle settings, nb::handle instrument_limits, nb::handle strategy_limits,
+      [](nb::handle opening, nb::handle settings, nb::handle instrument_limits,
+         nb::handle strategy_limits,
          std::vector<std::uint64_t> venue_masks, std::uint64_t strategy_mask,
          nb::handle instruments) {
         std::vector<Instrument> traded = instruments_of(instruments);
         Admission admission(std::move(venue_masks), strategy_mask, traded.size());
         return capsule(std::make_unique<Risk>(
-            risk_limits(settings, instrument_limits, strategy_limits), std::move(admission),
-            std::move(traded)));
+            risk_opening(opening), risk_limits(settings, instrument_limits, strategy_limits),
+            std::move(admission), std::move(traded)));
       },
-      nb::kw_only(), nb::arg("settings"), nb::arg("instrument_limits"),
+      nb::kw_only(), nb::arg("opening"), nb::arg("settings"), nb::arg("instrument_limits"),
       nb::arg("strategy_limits"), nb::arg("venue_masks"), nb::arg("strategy_mask"),
       nb::arg("instruments"));
+  module.def("risk_limit_names", [] {
+#define BOT4_NAME(name) #name,
+    return std::vector<std::vector<std::string>>{{BOT4_RISK_SETTINGS(BOT4_NAME)},
+                                                 {BOT4_INSTRUMENT_LIMITS(BOT4_NAME)},
+                                                 {BOT4_STRATEGY_LIMITS(BOT4_NAME)}};
+#undef BOT4_NAME
+  });
   module.def(
       "paper_executor",
       [](std::int64_t slippage_bp, std::vector<std::uint64_t> venue_masks,
@@ -148,6 +164,7 @@ void bind_kernels(nb::module_& module) {
     layouts["RiskSignal"] = described<RiskSignal>();
     layouts["RiskRecent"] = described<RiskRecent>();
     layouts["RiskSpreads"] = described<RiskSpreads>();
+    layouts["RiskLimit"] = described<RiskLimit>();
     layouts["RiskDecision"] = described<RiskDecision>();
     layouts["RiskCodes"] = described<RiskCodes>();
     layouts["ExecutorInstrument"] = described<ExecutorInstrument>();

@@ -10,7 +10,7 @@ import datetime
 
 import numpy as np
 
-from pipeline.money import BASIS_POINTS, ceil_div, checked
+from pipeline.money import BASIS_POINTS, INT64_MAX, INT64_MIN, ceil_div, checked
 from pipeline.vocabulary import Denial, Mode
 from workers.risk.settings import RiskSettings
 
@@ -72,21 +72,26 @@ def judge(account: np.void, settings: RiskSettings) -> None:
             raise_mode(account, Mode.PAUSED, code)
 
 
-def book_flow(account: np.void, amount: int) -> None:
+def book_flow(account: np.void, amount: int) -> bool:
     """Book a deposit, or below 0 a withdrawal; units are rounded so that their price won't fall.
 
-    Raises:
-        ValueError: nothing would be left, or nothing is there.
-        OverflowError: a balance does not fit int64.
+    Returns:
+        False, and nothing is booked, if nothing would be left, nothing is there, or a balance would
+        not fit int64.
     """
     equity, units = int(account["equity_e8"]), int(account["units"])
     issued = amount * units // equity if equity > 0 else 0
     if equity <= 0 or equity + amount <= 0 or units + issued <= 0:
-        raise ValueError(f"flow was {amount}, must leave some of the equity, {equity}")
-    account["units"] = checked("units", units + issued)
-    for field in ("cash_e8", "flows_e8", "day_open_e8", "week_open_e8", "month_open_e8"):
-        account[field] = checked(field, int(account[field]) + amount)
+        return False
+    moved = ("cash_e8", "flows_e8", "day_open_e8", "week_open_e8", "month_open_e8")
+    after = {field: int(account[field]) + amount for field in (*moved, "equity_e8")}
+    after["units"] = units + issued
+    if not all(INT64_MIN <= value <= INT64_MAX for value in after.values()):
+        return False
+    for field, value in after.items():
+        account[field] = value
     value_units(account)
+    return True
 
 
 def begin_periods(account: np.void, venue_ns: int) -> None:
@@ -123,13 +128,29 @@ def resume(account: np.void, settings: RiskSettings, now_ns: int) -> None:
         account[field] = 0
 
 
-def reset(account: np.void, settings: RiskSettings, *, rebase: bool) -> None:
-    """Return to NORMAL; not while the fall stands, unless it is to be counted from here on."""
+def breaches(account: np.void, settings: RiskSettings) -> list[Denial]:
+    """Return which limits of `judge` are reached: what they led to would come again at once."""
+    found = [Denial.DRAWDOWN] if has_fallen(account, settings.drawdown_bp) else []
+    if not found and settings.reduce_bp != 0 and has_fallen(account, settings.reduce_bp):
+        found = [Denial.DRAWDOWN]
+    for open_e8, limit, code in (
+        ("day_open_e8", settings.daily_e8, Denial.DAILY),
+        ("week_open_e8", settings.weekly_e8, Denial.WEEKLY),
+        ("month_open_e8", settings.monthly_e8, Denial.MONTHLY),
+    ):
+        if limit != 0 and int(account["equity_e8"]) - int(account[open_e8]) <= -limit:
+            found.append(code)
+    return found
+
+
+def reset(account: np.void, settings: RiskSettings, *, rebase: bool) -> bool:
+    """Return to NORMAL; False while a breach stands, unless it is to be counted from here on."""
     if rebase:
         account["high_water_e12"] = account["nav_e12"]
         for field in ("day_open_e8", "week_open_e8", "month_open_e8"):
             account[field] = account["equity_e8"]
-    elif has_fallen(account, settings.drawdown_bp):
-        return
+    elif breaches(account, settings):
+        return False
     for field in ("mode", "mode_code", "killed", "drawdown", "resumed", "losses"):
         account[field] = 0
+    return True

@@ -31,20 +31,20 @@ from workers.risk.checks import (
     worst_case,
 )
 from workers.risk.portfolio import (
-    E12,
     begin_periods,
     book_flow,
     judge,
     raise_mode,
     reset,
     resume,
+    value_units,
 )
-from workers.risk.settings import RiskLimits
+from workers.risk.settings import RiskLimits, RiskOpening, RiskSettings
 from workers.ta.kept import keep
 
 Emit = Callable[[str, Any], None]
 
-EXECUTIONS, INTENTS, CORRELATIONS, CONTROL = range(4)
+EXECUTIONS, CONTROL, INTENTS, CORRELATIONS = range(4)
 """Indices of the inputs."""
 
 _CONTENT = (
@@ -82,14 +82,17 @@ class Risk:
 
     def __init__(
         self,
+        opening: RiskOpening,
         limits: RiskLimits,
         masks: BreakerMasks,
         instruments: Sequence[Instrument],
         cells: Mapping[str, int],
     ) -> None:
-        """Take the limits, and how many cells each group of the state has."""
+        """Take how the account begins, the limits, and how many cells each group has."""
+        self.opening = opening
+        self.configured = limits
         self.limits = limits
-        self.settings = limits.settings
+        self.applied = 0
         self.masks = masks
         self.instruments = instruments
         self.cells = cells
@@ -107,6 +110,8 @@ class Risk:
         account = state.edit("account", 0)
         if account["begun"] == 0:
             self._begin(context, account)
+        if account["limits"] != self.applied:
+            self._see_limits(account, state)
         if event is None:
             self._look(context, account, state, emit)
         elif context["source"] == EXECUTIONS:
@@ -118,13 +123,28 @@ class Risk:
         else:
             self._take(event, state)
 
+    @property
+    def settings(self) -> RiskSettings:
+        """The account's limits in force."""
+        return self.limits.settings
+
+    def _see_limits(self, account: np.void, state: Any) -> None:
+        """Take the limits in force from the cells that hold what was changed."""
+        cells = [state.read("limits", index) for index in range(self.cells["limits"])]
+        changes = {i: int(cell["value"]) for i, cell in enumerate(cells) if cell["changed"]}
+        self.limits = self.configured.changed(changes)
+        self.applied = int(account["limits"])
+
     def _begin(self, context: np.void, account: np.void) -> None:
         account["begun"] = 1
-        for field in ("opening_e8", "cash_e8", "equity_e8", "units"):
-            account[field] = self.settings.equity_e8
-        for field in ("day_open_e8", "week_open_e8", "month_open_e8"):
-            account[field] = self.settings.equity_e8
-        account["nav_e12"] = account["high_water_e12"] = E12
+        for field, value in self.opening._asdict().items():
+            account[field] = value
+        for field in ("opening_e8", "cash_e8"):
+            account[field] = self.opening.equity_e8
+        # Of its cooldown nobody knows how much has passed: it begins again.
+        if account["mode_code"] == Denial.CONSEC_LOSSES:
+            account["paused_until_ns"] = int(context["now_ns"]) + self.settings.losses_ns
+        value_units(account)
         account["next_order_id"] = 1
         account["tick_ns"] = context["now_ns"]
 
@@ -499,19 +519,57 @@ class Risk:
     # --- control ------------------------------------------------------------------------------
 
     def _obey(self, context: np.void, control: np.void, account: np.void, state: Any) -> None:
+        """Do what an operator asks for, once, whoever hands it on how often."""
+        request = int(control["request"])
+        if 0 != request <= account["request"]:
+            return
+        if control["kind"] == ControlKind.SET:
+            self._set(control, state)
+            return
+        is_done = self._act(context, control, account, state)
+        if request != 0:
+            account["request"] = request
+            account["refused"] = not is_done
+
+    def _act(self, context: np.void, control: np.void, account: np.void, state: Any) -> bool:
+        """Do what a control says; False if that is refused."""
         kind, amount = int(control["kind"]), int(control["amount"])
         if kind == ControlKind.FLOW:
-            book_flow(account, amount)
+            is_booked = book_flow(account, amount)
             self._check_conservation(account, state)
-        elif kind == ControlKind.RESUME:
+            return is_booked
+        if kind == ControlKind.RESET:
+            return reset(account, self.settings, rebase=amount == 1)
+        if kind == ControlKind.RESUME:
             account["resumed"] = 1
             resume(account, self.settings, int(context["now_ns"]))
-        elif kind == ControlKind.RESET:
-            reset(account, self.settings, rebase=amount == 1)
         elif kind == ControlKind.RECONCILED:
             account["unreconciled"] = amount != 1
+        elif kind == ControlKind.APPLY:
+            self._apply(int(control["request"]), account, state)
         else:
-            raise ValueError(f"control {control['sequence']}: kind was {kind}, must be in 1 .. 4")
+            raise ValueError(f"control {control['sequence']}: kind was {kind}, must be in 1 .. 6")
+        return True
+
+    def _set(self, control: np.void, state: Any) -> None:
+        """Keep what a limit is to be; nothing is compared with it yet."""
+        index = int(control["index"])
+        if index >= self.cells["limits"]:
+            raise ValueError(
+                f"control {control['sequence']}: index was {index}, "
+                f"must be below {self.cells['limits']}"
+            )
+        limit = state.edit("limits", index)
+        limit["request"], limit["next"] = control["request"], control["amount"]
+
+    def _apply(self, request: int, account: np.void, state: Any) -> None:
+        """Put the limits in force that this request has set."""
+        for index in range(self.cells["limits"]):
+            if request != 0 and state.read("limits", index)["request"] == request:
+                limit = state.edit("limits", index)
+                limit["changed"], limit["value"] = 1, limit["next"]
+                limit["request"] = limit["next"] = 0
+        account["limits"] = int(account["limits"]) + 1
 
     def _take(self, row: np.void, state: Any) -> None:
         """Keep a row of correlations, as far as it is of instruments that there are."""

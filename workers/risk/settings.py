@@ -38,7 +38,6 @@ class RiskSettings(NamedTuple):
         jump_bp: A mark farther from the last one needs another to confirm it.
     """
 
-    equity_e8: int
     open_orders: int
     symbol_orders: int
     stale_ns: int
@@ -83,6 +82,42 @@ class RiskSettings(NamedTuple):
     low_profit_e8: int
     low_profit_ns: int
     jump_bp: int
+
+
+class RiskOpening(NamedTuple):
+    """What the account begins a run with: with the equity of the configuration, or as it was.
+
+    Attributes:
+        day, week, month: As in the account's cell; 0: a record has yet to say.
+        mode, mode_code, killed, drawdown, losses: Likewise.
+    """
+
+    equity_e8: int
+    units: int
+    high_water_e12: int
+    day: int
+    week: int
+    month: int
+    day_open_e8: int
+    week_open_e8: int
+    month_open_e8: int
+    losses: int
+    mode: int
+    mode_code: int
+    killed: int
+    drawdown: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> RiskOpening:
+        """Return that of a resolved configuration."""
+        kept = config.get("run", {}).get("account")
+        if kept is not None:
+            return cls(**{field: kept[field] for field in cls._fields})
+        equity = to_e8(config["equity"])
+        opening = dict.fromkeys(cls._fields, 0)
+        for field in ("equity_e8", "units", "day_open_e8", "week_open_e8", "month_open_e8"):
+            opening[field] = equity
+        return cls(**opening | {"high_water_e12": 10**12})
 
 
 class InstrumentLimits(NamedTuple):
@@ -167,6 +202,31 @@ class RiskLimits(NamedTuple):
             asset_classes=len(classes),
         )
 
+    def flat(self) -> list[int]:
+        """Return them by their numbers: the account's, each instrument's, then each strategy's."""
+        flat: list[int] = []
+        for each in (self.settings, *self.instruments, *self.strategies):
+            flat += [getattr(each, name) for name in numbered(each)]
+        return flat
+
+    def changed(self, changes: Mapping[int, int]) -> RiskLimits:
+        """Return them with other values, by their numbers."""
+        flat = iter([changes.get(index, value) for index, value in enumerate(self.flat())])
+
+        def taken(each: Any) -> Any:
+            return each._replace(**{name: next(flat) for name in numbered(each)})
+
+        return self._replace(
+            settings=taken(self.settings),
+            instruments=tuple(map(taken, self.instruments)),
+            strategies=tuple(map(taken, self.strategies)),
+        )
+
+
+def numbered(limits: Any) -> list[str]:
+    """Return the fields that have numbers, in their order: all but the list of what is traded."""
+    return [name for name in limits._fields if name != "trades"]
+
 
 def _scaled(value: int, risk: Mapping[str, Any]) -> int:
     """Return a limit as the preset has it; one that is not off stays so."""
@@ -189,7 +249,6 @@ def _settings(config: Mapping[str, Any]) -> RiskSettings:
         return _scaled(to_e8(risk[key]), risk)
 
     return RiskSettings(
-        equity_e8=to_e8(config["equity"]),
         open_orders=risk["open_orders"],
         symbol_orders=risk["symbol_orders"],
         stale_ns=risk["stale_ms"] * _NS_PER_MS,

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipeline.admission import BreakerMasks
-from pipeline.records import CONTROL
 from pipeline.stage import TICK, Stage
 from workers import native
 from workers.native import layouts
 from workers.risk import reference
-from workers.risk.settings import RiskLimits
+from workers.risk.settings import RiskLimits, RiskOpening
 from workers.ta.kept import row_dtype
 
 DECISIONS = 4096
@@ -30,6 +29,8 @@ class Risk(Stage):
     name = "risk"
     emits: ClassVar[Mapping[str, Mapping[str, int]]] = {
         "executions": {"outcomes": 1},
+        # Before the intents, or a run of them would keep an operator waiting.
+        "control": {},
         "intents": {"orders": 1, "outcomes": 1},
         "correlations": {},
         TICK: {"orders": 1},
@@ -38,6 +39,7 @@ class Risk(Stage):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config)
+        self.opening = RiskOpening.of(config)
         self.limits = RiskLimits.of(config)
         self.masks = BreakerMasks.of(config)
 
@@ -63,11 +65,13 @@ class Risk(Stage):
             "correlations": (row_dtype(count), count),
             "decisions": (layouts["RiskDecision"], DECISIONS),
             "codes": (layouts["RiskCodes"], 1),
+            "limits": (layouts["RiskLimit"], len(self.limits.flat())),
         }
 
     def kernel(self) -> object:
         """Return the native kernel; reference.py says what it does."""
         return native.risk(
+            opening=self.opening,
             settings=self.limits.settings,
             instrument_limits=self.limits.instruments,
             strategy_limits=self.limits.strategies,
@@ -78,19 +82,4 @@ class Risk(Stage):
     def reference(self) -> reference.Risk:
         """Return the same in slow, obvious Python."""
         counts = {group: count for group, (_, count) in self.cells().items()}
-        return reference.Risk(self.limits, self.masks, self.instruments, counts)
-
-
-class SteppedRisk(Risk):
-    """Risk with the input that no ring carries yet: for tests, replay and measurements."""
-
-    emits: ClassVar[Mapping[str, Mapping[str, int]]] = {
-        "executions": Risk.emits["executions"],
-        "intents": Risk.emits["intents"],
-        "correlations": Risk.emits["correlations"],
-        "control": {},
-        TICK: Risk.emits[TICK],
-    }
-    types: ClassVar[Mapping[str, np.dtype[np.void]]] = {
-        "control": CONTROL,
-    }
+        return reference.Risk(self.opening, self.limits, self.masks, self.instruments, counts)

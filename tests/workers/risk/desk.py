@@ -16,7 +16,7 @@ from pipeline.records import CONTROL, CORRELATIONS, EXECUTION, INTENT, QUOTE, Ar
 from pipeline.topology import components
 from pipeline.vocabulary import CHECKS, ControlKind, Denial, ExecutionKind, Mode, Side
 from shm.breaker_types import GlobalState
-from workers.risk.stage import SteppedRisk
+from workers.risk.stage import Risk
 
 ENGINES = ("native", "reference")
 
@@ -152,7 +152,7 @@ class Desk:
         **risk: Any,
     ) -> None:
         self.settings = config(equity, **risk) if settings is None else settings
-        self.stage = SteppedRisk(self.settings)
+        self.stage = Risk(self.settings)
         kernel = self.stage.reference() if engine == "reference" else None
         self.driver = Driver(self.stage, kernel)
         self.now = NOW

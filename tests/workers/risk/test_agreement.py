@@ -19,7 +19,7 @@ from shm.breaker_types import GlobalState
 from tests.workers.risk.desk import COMPONENTS, NOW, TTL, Driver, config, quote, record_of
 from workers.executor import reference as executor_reference
 from workers.executor.stage import PaperExecutor
-from workers.risk.stage import SteppedRisk
+from workers.risk.stage import Risk
 
 CONFIG = config("100000", position_bp=2000, open_orders=2) | {"executor": {"slippage_bp": 7}}
 TIGHT = {
@@ -114,7 +114,7 @@ class History:
 
     def __init__(self, seed: int, config: dict[str, Any] = CONFIG) -> None:
         self.random = random.Random(seed)
-        risk, executor = SteppedRisk(config), PaperExecutor(config)
+        risk, executor = Risk(config), PaperExecutor(config)
         self.risk = Pair(risk, risk.reference())
         self.executor = Pair(
             executor, executor_reference.PaperExecutor(7, executor.masks, executor.instruments)

@@ -14,7 +14,7 @@ from pipeline.replay import Driver
 from pipeline.vocabulary import Denial, ExecutionKind, OutcomeKind, Side
 from tests.workers.risk.desk import ENGINES, NOW, Desk, codes, config, e8, quote, record_of
 from workers.risk import reference
-from workers.risk.stage import SteppedRisk
+from workers.risk.stage import Risk
 
 
 @pytest.mark.parametrize("first", ["intent", "execution", "tick"])
@@ -204,7 +204,7 @@ def test_what_cannot_be_booked_stops_us(
 
 
 def test_money_that_is_missing_stops_us() -> None:
-    stage = SteppedRisk(config())
+    stage = Risk(config())
     counts = {group: count for group, (_, count) in stage.cells().items()}
 
     class Embezzler(reference.Risk):
@@ -213,7 +213,9 @@ def test_money_that_is_missing_stops_us() -> None:
             state.edit("account", 0)["cash_e8"] -= 1
             super().step(context, event, state, emit)
 
-    driver = Driver(stage, Embezzler(stage.limits, stage.masks, stage.instruments, counts))
+    driver = Driver(
+        stage, Embezzler(stage.opening, stage.limits, stage.masks, stage.instruments, counts)
+    )
     fill = record_of(EXECUTION, kind=ExecutionKind.FILL, side=1, quantity=1, price=1)
     with pytest.raises(RuntimeError, match="cash \\+ cost of positions was 9999999999999, must be"):
         driver.step("executions", fill, now_ns=NOW)

@@ -3,13 +3,15 @@
 // means, and whether the limit itself still passes.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 namespace bot4 {
 
 #define BOT4_RISK_SETTINGS(X)                                                                    \
-  X(equity_e8) X(open_orders) X(symbol_orders) X(stale_ns) X(state_stale_ns) X(spread_factor)    \
+  X(open_orders) X(symbol_orders) X(stale_ns) X(state_stale_ns) X(spread_factor)                 \
   X(collar_bp) X(passive_collar_bp) X(slippage_bp) X(adv_bp) X(dup_count) X(dup_ns)              \
   X(symbol_ns) X(symbol_burst) X(venue_ns) X(venue_burst) X(global_ns) X(global_burst)           \
   X(repeated) X(gross_e8) X(directional_e8) X(venue_e8) X(asset_class_e8) X(leverage_bp)         \
@@ -24,6 +26,11 @@ namespace bot4 {
 
 #define BOT4_STRATEGY_LIMITS(X) X(halted) X(order_notional_e8) X(risk_bp) X(rate_ns) X(rate_burst)
 
+/// What an account begins a run with.
+#define BOT4_RISK_OPENING(X)                                                                  \
+  X(equity_e8) X(units) X(high_water_e12) X(day) X(week) X(month) X(day_open_e8)               \
+  X(week_open_e8) X(month_open_e8) X(losses) X(mode) X(mode_code) X(killed) X(drawdown)
+
 #define BOT4_FIELD(name) std::int64_t name;
 
 struct RiskSettings {
@@ -37,12 +44,47 @@ struct StrategyLimits {
   std::vector<std::uint8_t> trades;  // per instrument, whether it may
 };
 
+struct RiskOpening {
+  BOT4_RISK_OPENING(BOT4_FIELD)
+};
+
 #undef BOT4_FIELD
 
 struct RiskLimits {
   RiskSettings settings;
   std::vector<InstrumentLimits> instruments;
   std::vector<StrategyLimits> strategies;
+
+  /// How many of them have a number: the account's, each instrument's, then each strategy's.
+  std::size_t count() const {
+    return std::size(kSettings) + instruments.size() * std::size(kInstrument) +
+           strategies.size() * std::size(kStrategy);
+  }
+  /// The one of that number, which is below count().
+  std::int64_t& at(std::size_t index) {
+    if (index < std::size(kSettings)) return settings.*kSettings[index];
+    index -= std::size(kSettings);
+    const std::size_t of_instruments = instruments.size() * std::size(kInstrument);
+    if (index < of_instruments)
+      return instruments[index / std::size(kInstrument)].*kInstrument[index % std::size(kInstrument)];
+    index -= of_instruments;
+    return strategies[index / std::size(kStrategy)].*kStrategy[index % std::size(kStrategy)];
+  }
+
+#define BOT4_MEMBER(name) &Of::name,
+  static constexpr auto kSettings = [] {
+    using Of = RiskSettings;
+    return std::to_array<std::int64_t Of::*>({BOT4_RISK_SETTINGS(BOT4_MEMBER)});
+  }();
+  static constexpr auto kInstrument = [] {
+    using Of = InstrumentLimits;
+    return std::to_array<std::int64_t Of::*>({BOT4_INSTRUMENT_LIMITS(BOT4_MEMBER)});
+  }();
+  static constexpr auto kStrategy = [] {
+    using Of = StrategyLimits;
+    return std::to_array<std::int64_t Of::*>({BOT4_STRATEGY_LIMITS(BOT4_MEMBER)});
+  }();
+#undef BOT4_MEMBER
 };
 
 }  // namespace bot4

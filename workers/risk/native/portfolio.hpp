@@ -58,27 +58,23 @@ inline void judge(RiskAccount& account, const RiskSettings& settings) {
   period(account.month_open_e8, settings.monthly_e8, Denial::kMonthly);
 }
 
-/// A deposit, or below 0 a withdrawal. Units are rounded so that their price does not fall.
-///
-/// Throws std::invalid_argument if nothing would be left, or nothing is there.
-inline void book_flow(RiskAccount& account, std::int64_t amount) {
+/// A deposit, or below 0 a withdrawal. Units are rounded so that their price does not fall. False,
+/// and nothing is booked, if nothing would be left, or nothing is there.
+inline bool book_flow(RiskAccount& account, std::int64_t amount) {
   const Wide issued =
       account.equity_e8 > 0 ? floor_div(Wide{amount} * account.units, account.equity_e8) : 0;
   if (account.equity_e8 <= 0 || Wide{account.equity_e8} + amount <= 0 ||
-      account.units + issued <= 0)
-    throw std::invalid_argument("flow was " + std::to_string(amount) +
-                                ", must leave some of the equity, " +
-                                std::to_string(account.equity_e8));
-  const auto add = [amount](const char* what, std::int64_t& to) {
-    to = checked(what, Wide{to} + amount);
-  };
-  account.units = checked("units", account.units + issued);
-  add("cash_e8", account.cash_e8);
-  add("flows_e8", account.flows_e8);
-  add("day_open_e8", account.day_open_e8);
-  add("week_open_e8", account.week_open_e8);
-  add("month_open_e8", account.month_open_e8);
+      account.units + issued <= 0 || !fits(account.units + issued) ||
+      !fits(Wide{account.equity_e8} + amount))
+    return false;
+  std::int64_t* const moved[] = {&account.cash_e8, &account.flows_e8, &account.day_open_e8,
+                                 &account.week_open_e8, &account.month_open_e8};
+  for (const std::int64_t* of : moved)
+    if (!fits(Wide{*of} + amount)) return false;
+  account.units = static_cast<std::int64_t>(account.units + issued);
+  for (std::int64_t* of : moved) *of += amount;
   value_units(account);
+  return true;
 }
 
 /// Begins a new day, week or month with the first record of it, by the venue's clock and never ours.
@@ -109,16 +105,29 @@ inline void resume(RiskAccount& account, const RiskSettings& settings, std::int6
   account.losses = 0;
 }
 
-/// An operator's reset: refused while the fall stands, unless it is to be counted from here on.
-inline void reset(RiskAccount& account, const RiskSettings& settings, bool rebase) {
+/// Whether a mode that `judge` has led to would not last a moment if it were left.
+inline bool is_breached(const RiskAccount& account, const RiskSettings& settings) {
+  const auto lost = [&](std::int64_t open_e8, std::int64_t limit_e8) {
+    return limit_e8 != 0 && Wide{account.equity_e8} - open_e8 <= -Wide{limit_e8};
+  };
+  return has_fallen(account, settings.drawdown_bp) ||
+         (settings.reduce_bp != 0 && has_fallen(account, settings.reduce_bp)) ||
+         lost(account.day_open_e8, settings.daily_e8) ||
+         lost(account.week_open_e8, settings.weekly_e8) ||
+         lost(account.month_open_e8, settings.monthly_e8);
+}
+
+/// An operator's reset: refused while a breach stands, unless it is to be counted from here on.
+inline bool reset(RiskAccount& account, const RiskSettings& settings, bool rebase) {
   if (rebase) {
     account.high_water_e12 = account.nav_e12;
     account.day_open_e8 = account.week_open_e8 = account.month_open_e8 = account.equity_e8;
-  } else if (has_fallen(account, settings.drawdown_bp)) {
-    return;
+  } else if (is_breached(account, settings)) {
+    return false;
   }
   account.mode = account.mode_code = account.killed = account.drawdown = account.resumed = 0;
   account.losses = 0;
+  return true;
 }
 
 }  // namespace bot4

@@ -18,14 +18,16 @@ class Risk final : public Kernel {
  public:
   enum Group : std::size_t {
     kAccount, kInstruments, kOrders, kVenues, kClasses, kStrategies, kSignals, kRecent, kSpreads,
-    kOpen, kCorrelations, kDecisions, kCodes
+    kOpen, kCorrelations, kDecisions, kCodes, kLimits
   };
-  enum Input : std::uint32_t { kExecutionsIn, kIntentsIn, kCorrelationsIn, kControlIn };
+  enum Input : std::uint32_t { kExecutionsIn, kControlIn, kIntentsIn, kCorrelationsIn };
   enum Output : std::size_t { kOrdersOut, kOutcomesOut };
 
-  Risk(RiskLimits limits, Admission admission, std::vector<Instrument> instruments)
-      : limits_(std::move(limits)),
-        settings_(limits_.settings),
+  Risk(RiskOpening opening, RiskLimits limits, Admission admission,
+       std::vector<Instrument> instruments)
+      : opening_(opening),
+        configured_(std::move(limits)),
+        limits_(configured_),
         admission_(std::move(admission)),
         instruments_(std::move(instruments)) {
     if (limits_.instruments.size() != instruments_.size())
@@ -36,6 +38,7 @@ class Risk final : public Kernel {
 
   void step(const Context& context, const void* input, State& state, Emit& emit) override {
     if (account(state).begun == 0) begin(context, state);
+    if (account(state).limits != applied_) see_limits(state);
     switch (context.source) {
       case kExecutionsIn: return book(context, *static_cast<const Execution*>(input), state, emit);
       case kIntentsIn: return decide(context, *static_cast<const Intent*>(input), state, emit);
@@ -55,9 +58,24 @@ class Risk final : public Kernel {
   void begin(const Context& context, State& state) const {
     RiskAccount& account = edit_account(state);
     account.begun = 1;
-    account.opening_e8 = account.cash_e8 = account.equity_e8 = account.units = settings_.equity_e8;
-    account.day_open_e8 = account.week_open_e8 = account.month_open_e8 = settings_.equity_e8;
-    account.nav_e12 = account.high_water_e12 = kE12;
+    account.opening_e8 = account.cash_e8 = account.equity_e8 = opening_.equity_e8;
+    account.units = opening_.units;
+    account.high_water_e12 = opening_.high_water_e12;
+    account.day = opening_.day;
+    account.week = opening_.week;
+    account.month = opening_.month;
+    account.day_open_e8 = opening_.day_open_e8;
+    account.week_open_e8 = opening_.week_open_e8;
+    account.month_open_e8 = opening_.month_open_e8;
+    account.losses = opening_.losses;
+    account.mode = place(opening_.mode);
+    account.mode_code = place(opening_.mode_code);
+    account.killed = place(opening_.killed);
+    account.drawdown = place(opening_.drawdown);
+    // Of its cooldown nobody knows how much has passed: it begins again.
+    if (account.mode_code == static_cast<std::uint64_t>(Denial::kConsecLosses))
+      account.paused_until_ns = context.now_ns + settings_.losses_ns;
+    value_units(account);
     account.next_order_id = 1;
     account.tick_ns = context.now_ns;
   }
@@ -496,24 +514,74 @@ class Risk final : public Kernel {
 
   // --- control --------------------------------------------------------------------------------
 
+  /// A request that was dealt with is not again: whoever hands it on may have been killed meanwhile.
   void obey(const Context& context, const Control& control, State& state) const {
     RiskAccount& account = edit_account(state);
+    if (control.request != 0 && control.request <= account.request) return;
+    if (control.kind == ControlKind::kSet) return set(control, state);
+    const bool is_done = act(context, control, account, state);
+    if (control.request == 0) return;
+    account.request = control.request;
+    account.refused = is_done ? 0 : 1;
+  }
+
+  /// Does what a control says; false if that is refused.
+  bool act(const Context& context, const Control& control, RiskAccount& account,
+           State& state) const {
     switch (control.kind) {
-      case ControlKind::kFlow:
-        book_flow(account, control.amount);
+      case ControlKind::kFlow: {
+        const bool is_booked = book_flow(account, control.amount);
         check_conservation(state);
-        return;
+        return is_booked;
+      }
       case ControlKind::kResume:
         account.resumed = 1;
-        return resume(account, settings_, context.now_ns);
+        resume(account, settings_, context.now_ns);
+        return true;
       case ControlKind::kReset: return reset(account, settings_, control.amount == 1);
       case ControlKind::kReconciled:
         account.unreconciled = control.amount == 1 ? 0 : 1;
-        return;
+        return true;
+      case ControlKind::kApply: return apply(control, account, state);
+      case ControlKind::kSet: break;
     }
     throw std::invalid_argument("control " + std::to_string(control.header.sequence) +
                                 ": kind was " + std::to_string(static_cast<int>(control.kind)) +
-                                ", must be in 1 .. 4");
+                                ", must be in 1 .. 6");
+  }
+
+  /// Keeps what a limit is to be; nothing is compared with it yet.
+  void set(const Control& control, State& state) const {
+    if (control.index >= configured_.count())
+      throw std::invalid_argument("control " + std::to_string(control.header.sequence) +
+                                  ": index was " + std::to_string(control.index) +
+                                  ", must be below " + std::to_string(configured_.count()));
+    auto& limit = state.edit<RiskLimit>(kLimits, control.index);
+    limit.request = control.request;
+    limit.next = control.amount;
+  }
+
+  /// Puts the limits in force that this request has set. `see_limits` follows with the next step.
+  static bool apply(const Control& control, RiskAccount& account, State& state) {
+    for (std::size_t i = 0; i < state.count(kLimits); ++i) {
+      if (const auto& limit = state.read<RiskLimit>(kLimits, i);
+          limit.request == 0 || limit.request != control.request)
+        continue;
+      auto& limit = state.edit<RiskLimit>(kLimits, i);
+      limit = {1, limit.next, 0, 0};
+    }
+    account.limits += 1;
+    return true;
+  }
+
+  /// The limits in force are state; what lies here is as those cells say, for as long as nobody
+  /// changes them.
+  void see_limits(const State& state) {
+    limits_ = configured_;
+    for (std::size_t i = 0; i < configured_.count(); ++i)
+      if (const auto& limit = state.read<RiskLimit>(kLimits, i); limit.changed != 0)
+        limits_.at(i) = limit.value;
+    applied_ = account(state).limits;
   }
 
   // --- ticks ----------------------------------------------------------------------------------
@@ -617,8 +685,11 @@ class Risk final : public Kernel {
     return static_cast<std::int64_t>(std::clamp<Wide>(value, Limits::min(), Limits::max()));
   }
 
-  const RiskLimits limits_;
-  const RiskSettings settings_;
+  const RiskOpening opening_;
+  const RiskLimits configured_;
+  RiskLimits limits_;      // in force
+  const RiskSettings& settings_ = limits_.settings;
+  std::uint64_t applied_ = 0;  // changes that limits_ has seen
   const Admission admission_;
   const std::vector<Instrument> instruments_;
   const KeptCorrelations correlations_{kCorrelations, instruments_.size()};

@@ -42,8 +42,11 @@ struct RiskAccount {
   std::uint64_t unreconciled;
   std::uint64_t approved, denied, repeated, fills;
   std::uint64_t unfilled;     // rejected or expired at the venue
+  std::uint64_t request;      // the last one of an operator that was dealt with ...
+  std::uint64_t refused;      // ... and 1 if it was refused
+  std::uint64_t limits;       // how often limits were changed
 };
-static_assert(sizeof(RiskAccount) == 328);
+static_assert(sizeof(RiskAccount) == 352);
 
 struct RiskInstrument {
   static constexpr std::size_t kOrders = 16;
@@ -119,6 +122,14 @@ struct RiskSpreads {
   static constexpr std::size_t kMost = 15;
   std::uint64_t count;
   std::int64_t value[kMost];
+};
+
+/// A limit that was changed during the run.
+struct RiskLimit {
+  std::uint64_t changed;  // 0: it is as configured
+  std::int64_t value;
+  std::uint64_t request;  // that has set the next; it counts once that request is applied
+  std::int64_t next;
 };
 
 /// What was decided of an intent; its cell is its id modulo the number of cells.
