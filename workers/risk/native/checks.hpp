@@ -274,7 +274,8 @@ inline void check_loss(Verdict& verdict, const Intent& intent, const Facts& fact
 
 /// The spread of the mid price.
 inline void check_spread(Verdict& verdict, const Quote& quote, Wide most_e6) {
-  const Wide twice = (Wide{quote.ask} - quote.bid) * 2 * kMillionths, sum = Wide{quote.ask} + quote.bid;
+  const Wide twice = (Wide{quote.ask} - quote.bid) * 2 * kMillionths;
+  const Wide sum = Wide{quote.ask} + quote.bid;
   verdict.check_by(Denial::kSpreadWide, twice > sum * most_e6, [&] {
     return Compared{sum > 0 ? ceil_div(twice, sum) : 0, most_e6};
   });
