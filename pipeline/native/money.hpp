@@ -41,6 +41,25 @@ constexpr Wide floor_div(Wide a, Wide b) {
 /// a / b towards plus infinity; b > 0.
 constexpr Wide ceil_div(Wide a, Wide b) { return -floor_div(-a, b); }
 
+/// a / 1e8 towards minus infinity: what floor_div(a, kE8) is, which would call the library. 2^8 is
+/// shifted off, then 5^8 divided by in long division, whose steps have 64 bits and a constant: of
+/// those the compiler makes multiplications.
+constexpr Wide floor_e8(Wide a) {
+  constexpr std::uint64_t kDivisor = 390'625;  // 5^8; a remainder and 32 bits more fit 64
+  const bool is_negative = a < 0;
+  // -a - 1, so that rounding down is rounding down: floor(a / n) == -floor((-a - 1) / n) - 1.
+  const auto magnitude = static_cast<unsigned __int128>(is_negative ? ~a : a) >> 8;
+  const auto high = static_cast<std::uint64_t>(magnitude >> 64);
+  const auto low = static_cast<std::uint64_t>(magnitude);
+  const std::uint64_t upper = high % kDivisor << 32 | low >> 32;
+  const std::uint64_t lower = upper % kDivisor << 32 | (low & 0xffff'ffff);
+  const auto quotient = static_cast<Wide>(static_cast<unsigned __int128>(high / kDivisor) << 64) +
+                        (static_cast<Wide>(upper / kDivisor) << 32) + lower / kDivisor;
+  return is_negative ? ~quotient : quotient;
+}
+
+constexpr Wide ceil_e8(Wide a) { return -floor_e8(-a); }
+
 /// Price times quantity in 1e-16.
 constexpr Wide exact_e16(std::int64_t ticks, Wide lots, const Instrument& instrument) {
   // What is usual needs one wide multiplication; the rest takes the long way to the same number.
@@ -54,17 +73,17 @@ constexpr Wide exact_e16(std::int64_t ticks, Wide lots, const Instrument& instru
 
 /// What a quantity at a price is worth, rounded up: the measure of limits and fees.
 constexpr Wide notional_e8(std::int64_t ticks, Wide lots, const Instrument& instrument) {
-  return ceil_div(exact_e16(ticks, lots, instrument), kE8);
+  return ceil_e8(exact_e16(ticks, lots, instrument));
 }
 
 /// The money that a signed quantity is, rounded against us: an asset down, a debt up.
 constexpr Wide amount_e8(std::int64_t ticks, Wide lots, const Instrument& instrument) {
-  return floor_div(exact_e16(ticks, lots, instrument), kE8);
+  return floor_e8(exact_e16(ticks, lots, instrument));
 }
 
 /// The fee on a notional at a rate in 1e-8, rounded up; negative for a rebate.
 constexpr Wide fee_e8(Wide notional, std::int64_t rate_e8) {
-  return ceil_div(product(notional, rate_e8), kE8);
+  return ceil_e8(product(notional, rate_e8));
 }
 
 inline std::string to_text(Wide value) {
@@ -83,14 +102,17 @@ constexpr bool fits(Wide value) {
          value <= std::numeric_limits<std::int64_t>::max();
 }
 
+[[noreturn, gnu::cold]] inline void refuse_overflow(const char* what, Wide value) {
+  throw std::overflow_error(std::string(what) + " was " + to_text(value) + ", must fit int64");
+}
+
 /// The value as int64.
 ///
 /// Throws std::overflow_error if it does not fit.
 inline std::int64_t checked(const char* what, Wide value) {
-  using Limits = std::numeric_limits<std::int64_t>;
-  if (value < Limits::min() || value > Limits::max())
-    throw std::overflow_error(std::string(what) + " was " + to_text(value) + ", must fit int64");
-  return static_cast<std::int64_t>(value);
+  const auto narrow = static_cast<std::int64_t>(value);
+  if (narrow != value) refuse_overflow(what, value);
+  return narrow;
 }
 
 }  // namespace bot4

@@ -81,7 +81,13 @@ struct CellsHeader {
 /// after that never was.
 class Cells {
  public:
-  Cells(CellsHeader* cells, std::uint64_t committed) : cells_(cells), slots_(cells->count) {
+  Cells(CellsHeader* cells, std::uint64_t committed)
+      : cells_(cells),
+        first_(reinterpret_cast<unsigned char*>(cells + 1)),
+        record_bytes_(cells->record_bytes),
+        slot_bytes_(CellsHeader::slot_bytes(record_bytes_)),
+        cell_bytes_(CellsHeader::cell_bytes(record_bytes_)),
+        slots_(cells->count) {
     for (std::uint64_t i = 0; i < cells->count; ++i) {
       slots_[i] = {cells->current(i, committed), false};
       // A stamp that was not committed must not become current by this writer's commits, which may
@@ -94,27 +100,15 @@ class Cells {
   }
 
   std::uint64_t count() const { return slots_.size(); }
-  std::size_t record_bytes() const { return cells_->record_bytes; }
+  std::size_t record_bytes() const { return record_bytes_; }
 
   /// The record as this batch has made it.
-  const void* read(std::uint64_t index) const { return cells_->slot(index, slots_[index].working); }
+  const void* read(std::uint64_t index) const { return at(index, slots_[index].working); }
 
   /// The same, to be changed until the end of the batch.
   void* edit(std::uint64_t index) {
-    Slot& slot = slots_[index];
-    if (!slot.touched && !in_place_) {
-      const unsigned from = slot.working;
-      const unsigned to = 1 - from;
-      cells_->stamps(index)[to].store(CellsHeader::kMark, std::memory_order_relaxed);
-      // The mark must be out before any word of the contents, which are written by plain stores. In
-      // the eyes of a successor only the compiler could reorder them, as all that a killed process
-      // did is done before its death is known to anyone; in those of a reader the core could, too.
-      store_barrier();
-      std::memcpy(cells_->slot(index, to), cells_->slot(index, from), cells_->record_bytes);
-      slot = {to, true};
-      touched_.push_back(index);
-    }
-    return cells_->slot(index, slot.working);
+    if (!slots_[index].touched && !in_place_) touch(index);
+    return at(index, slots_[index].working);
   }
 
   /// From now on edits change the current slots themselves: what cells exist to avoid, for tests
@@ -143,7 +137,28 @@ class Cells {
     bool touched;      // in this batch
   };
 
+  /// The first edit of a cell in a batch. Not inlined: the others are to be short.
+  [[gnu::noinline]] void touch(std::uint64_t index) {
+    const unsigned from = slots_[index].working;
+    const unsigned to = 1 - from;
+    cells_->stamps(index)[to].store(CellsHeader::kMark, std::memory_order_relaxed);
+    // The mark must be out before any word of the contents, which are written by plain stores. In
+    // the eyes of a successor only the compiler could reorder them, as all that a killed process
+    // did is done before its death is known to anyone; in those of a reader the core could, too.
+    store_barrier();
+    std::memcpy(at(index, to), at(index, from), record_bytes_);
+    slots_[index] = {to, true};
+    touched_.push_back(index);
+  }
+
+  /// What CellsHeader::slot returns, by sizes that are known: reads and edits are most of a step.
+  unsigned char* at(std::uint64_t index, unsigned which) const {
+    return first_ + index * cell_bytes_ + kCacheLine + which * slot_bytes_;
+  }
+
   CellsHeader* cells_;
+  unsigned char* first_;
+  std::size_t record_bytes_, slot_bytes_, cell_bytes_;
   std::vector<Slot> slots_;
   std::vector<std::uint64_t> touched_;
   bool in_place_ = false;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import pytest
 from pipeline.vocabulary import CHECKS, ControlKind, Denial, ExecutionKind, Mode, Side
 from shm.breaker_types import GlobalState
 from tests.workers.risk.desk import DEFAULTS, INSTRUMENTS, NOW, Desk, codes, config, quote
+from workers.risk.checks import Verdict
 
 MS, S = 10**6, 10**9
 Ask = Mapping[str, Any]
@@ -40,6 +42,26 @@ def after(ns: int) -> Callable[[Desk], None]:
         desk.now += ns
 
     return wait
+
+
+def lose_and_wait(ns: int) -> Callable[[Desk], None]:
+    def wait(desk: Desk) -> None:
+        lose(99, kind=ExecutionKind.STOP)(desk)
+        desk.now += ns
+        desk.tick(quote(link_ns=10**15))
+
+    return wait
+
+
+def reduce(side: int, count: int, limit: int) -> Callable[[Desk], None]:
+    """Orders that close what is held, each of one lot: they are held to no limit of numbers."""
+
+    def close(desk: Desk) -> None:
+        desk.execute(side=-side, quantity=count)
+        for _ in range(count):
+            desk.approve(side=side, quantity=1, limit=limit, stop=0)
+
+    return close
 
 
 def approve(*asks: Ask, wait: int = 0) -> Callable[[Desk], None]:
@@ -250,7 +272,11 @@ CASES = [
             (Denial.RATE_VENUE, "venue", 3),
             (Denial.RATE_GLOBAL, "global", 2),
         )
-        for prepare in (approve(SMALL), approve(SMALL, SMALL, wait=AT_100_MS))
+        for prepare in (
+            approve(SMALL),
+            approve(SMALL, SMALL, wait=AT_100_MS),
+            approve(SMALL, SMALL, wait=AT_100_MS + 1),
+        )
     ),
     Case(
         Denial.REPEATED_EXEC,
@@ -260,9 +286,18 @@ CASES = [
         approve(SMALL, SMALL),
     ),
     Case(Denial.REPEATED_EXEC, (SMALL,), (), {"repeated": 2}, approve(SMALL)),
+    Case(Denial.REPEATED_EXEC, (), (SMALL,), {"repeated": 2}, reduce(1, 3, 99)),
     Case(Denial.OPEN_ORDERS, (), (SMALL,), {"open_orders": 2}, approve(SMALL, SMALL)),
     Case(Denial.OPEN_ORDERS, (SMALL,), (), {"open_orders": 2}, approve(SMALL)),
+    Case(
+        Denial.OPEN_ORDERS,
+        (),
+        ({**SMALL, "limit": 99},),
+        {"open_orders": 2},
+        reduce(-1, 3, 104),
+    ),
     Case(Denial.OPEN_ORDERS, (OTHER,), (SMALL,), {"symbol_orders": 2}, approve(SMALL, SMALL)),
+    Case(Denial.OPEN_ORDERS, (SMALL,), (), {"symbol_orders": 2}, approve(SMALL)),
     Case(Denial.POSITION_SIZE, ({"quantity": 19}, {"quantity": 20}), ({"quantity": 21},)),
     Case(
         Denial.POSITION_SIZE,
@@ -290,10 +325,10 @@ CASES = [
     ),
     Case(
         Denial.MARGIN,
-        ({"side": -1, "stop": 101, "quantity": 10}, {"quantity": 11}),
+        (*({"side": -1, "stop": 101, "quantity": lots} for lots in (9, 10)), {"quantity": 11}),
         ({"side": -1, "stop": 101, "quantity": 11},),
         {"margin_bp": 10_000, "position_bp": 10_000},
-        equity="1500",
+        equity="1485",
         prepare=lambda desk: desk.execute(  # worth 495
             instrument=1, side=Side.SELL, quantity=5 * 10**9, price=100
         ),
@@ -320,7 +355,9 @@ CASES = [
         for rho, samples, other, refused in (
             (7001, 20, 1, True),
             (7000, 20, 1, False),
+            (6999, 20, 1, False),
             (7001, 19, 1, False),
+            (7001, 21, 1, True),
             (-7001, 20, 1, False),
             (-7001, 20, -1, True),
             (7001, 20, -1, False),
@@ -359,6 +396,9 @@ CASES = [
         lose(99, kind=ExecutionKind.STOP),
     ),
     Case(Denial.COOLDOWN, (SMALL,), (), {"stop_cooldown_s": 1}, lose(99)),
+    Case(Denial.COOLDOWN, (), (SMALL,), {"stop_cooldown_s": 1}, lose_and_wait(S - 1)),
+    Case(Denial.COOLDOWN, (SMALL,), (), {"stop_cooldown_s": 1}, lose_and_wait(S)),
+    Case(Denial.COOLDOWN, (SMALL,), (), {"stop_cooldown_s": 1}, lose_and_wait(S + 1)),
     Case(  # a target that was hit, and a stop that lost nothing
         Denial.COOLDOWN,
         (SMALL,),
@@ -417,6 +457,48 @@ def test_every_code_has_a_case() -> None:
     # Those with a history of their own are below.
     below = {Denial.DRAWDOWN, Denial.CONSEC_LOSSES}
     assert {case.code for case in CASES if case.refused} | below == set(CHECKS)
+
+
+# What is one thing or the other, and has no limit that one could be near.
+YES_OR_NO = {
+    *(Denial.BAD_FIELD, Denial.UNKNOWN_INSTRUMENT, Denial.HALTED, Denial.RESTRICTED),
+    *(Denial.KILLED, Denial.NOT_RECONCILED, Denial.MODE_PAUSED, Denial.MODE_REDUCE_ONLY),
+    *(Denial.REDUCE_ONLY_INCREASES, Denial.BREAKER_OPEN, Denial.BAD_TICK, Denial.BAD_LOT),
+    *(Denial.DUP_ID, Denial.STOP_REQUIRED),
+}
+# An order that would be one too many is refused, whatever it is: nothing gets beyond the limit.
+COUNTED = {Denial.DUP_ECONOMIC, Denial.MAX_POSITIONS, Denial.PER_SYMBOL, Denial.CORRELATION}
+# Judged by the clock: a nanosecond before, at the instant, and one after are cases above.
+TIMED = {
+    *(Denial.RATE_STRATEGY, Denial.RATE_SYMBOL, Denial.RATE_VENUE, Denial.RATE_GLOBAL),
+    Denial.COOLDOWN,
+}
+
+
+def test_every_limit_has_a_case_below_it_at_it_and_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: dict[Denial, tuple[int, int]] = {}
+    check = Verdict.check
+
+    def note(verdict: Verdict, code: Denial, failing: bool, value: int = 0, bound: int = 0) -> None:
+        compared[code] = (int(value), int(bound))
+        check(verdict, code, failing, value, bound)
+
+    monkeypatch.setattr(Verdict, "check", note)
+    seen: dict[Denial, set[int]] = {case.code: set() for case in CASES}
+    asks: dict[Denial, int] = Counter()
+    for case in CASES:
+        for asked in (*case.passes, *case.refused):
+            desk = prepared("reference", case)
+            compared.clear()
+            desk.ask(**asked)
+            value, bound = compared.get(case.code, (0, 0))
+            seen[case.code].add((value > bound) - (value < bound))
+            asks[case.code] += 1
+    for code, sides in seen.items():
+        if code in TIMED:
+            assert asks[code] >= 3, code.name
+        elif code not in YES_OR_NO:
+            assert sides >= ({-1, 0} if code in COUNTED else {-1, 0, 1}), code.name
 
 
 @pytest.mark.parametrize(("losses", "refused"), [(1, False), (2, True), (3, True)])

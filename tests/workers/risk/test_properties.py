@@ -226,7 +226,7 @@ def test_a_reset_is_refused_while_the_fall_stands_unless_it_is_rebased(kind: str
     assert account["high_water_e12"] == account["nav_e12"]
 
 
-@pytest.mark.parametrize(("bid", "mode"), [(91, 0), (90, 2), (86, 2), (85, 3)])
+@pytest.mark.parametrize(("bid", "mode"), [(91, 0), (90, 2), (89, 2), (86, 2), (85, 3), (84, 3)])
 def test_a_fall_reduces_and_then_kills(kind: str, bid: int, mode: int) -> None:
     desk = Desk(kind, reduce_bp=1000)
     desk.execute(quantity=1000)

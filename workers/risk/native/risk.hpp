@@ -166,19 +166,23 @@ class Risk final : public Kernel {
     const std::int16_t* value = correlations_.values(index, state);
     const std::uint16_t* samples = correlations_.samples(index, state);
     const std::uint64_t* open = &state.read<std::uint64_t>(kOpen, 0);
-    std::int64_t count = 0;
+    const std::int64_t limit = settings_.correlation_bp, fewest = settings_.correlation_samples;
+    std::uint64_t count = 0;
     for (std::size_t word = 0; word < words(); ++word) {
-      const std::uint64_t longs = open[word], shorts = open[words() + word];
-      for (std::uint64_t bits = longs | shorts; bits != 0; bits &= bits - 1) {
-        const std::size_t other = word * 64 + static_cast<std::size_t>(std::countr_zero(bits));
+      const std::uint64_t self = index / 64 == word ? std::uint64_t{1} << index % 64 : 0;
+      // Those that move with the order if rho is above 0, and those that do if it is below.
+      const std::uint64_t with = open[side > 0 ? word : words() + word] & ~self;
+      const std::uint64_t against = open[side > 0 ? words() + word : word] & ~self;
+      // Without branches: there may be as many as there are instruments, each either way.
+      for (std::uint64_t bits = with | against; bits != 0; bits &= bits - 1) {
+        const auto bit = static_cast<unsigned>(std::countr_zero(bits));
+        const std::size_t other = word * 64 + bit;
         const int rho = value[other];
-        const std::uint64_t held = (rho > 0) == (side > 0) ? longs : shorts;
-        count += std::abs(rho) > settings_.correlation_bp &&
-                 samples[other] >= settings_.correlation_samples && other != index &&
-                 (held & bits & -bits) != 0;
+        const std::uint64_t is_far = std::abs(rho) > limit, is_known = samples[other] >= fewest;
+        count += (rho > 0 ? with : against) >> bit & is_far & is_known;
       }
     }
-    return count;
+    return static_cast<std::int64_t>(count);
   }
 
   /// Sets aside what the order may use, before anybody can see it.
