@@ -35,7 +35,7 @@ lint: $(VENV)/.dev  #-- ruff and mypy --strict
 
 BENCH ?= ipc
 
-bench: $(VENV)/.perf  #-- Measure; BENCH=ipc|pipeline|waits|stress|breaker|websocket|recovery|ta|correlation|ml; ARGS="--quick" is fast
+bench: $(VENV)/.perf  #-- Measure; BENCH=ipc|pipeline|waits|stress|breaker|websocket|recovery|ta|correlation|ml|risk; ARGS="--quick" is fast
 	$(BIN)/python perf/$(BENCH).py $(ARGS) $(STRAY)
 
 clean:  #-- Remove what was built

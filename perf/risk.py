@@ -21,7 +21,7 @@ from rich.table import Table
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/risk.py
 
-from perf import machine
+from perf import machine, risk_peers
 from pipeline.config.model import Config
 from pipeline.records import CONTEXT, CORRELATIONS, EXECUTION, INTENT, TICK, Array
 from pipeline.replay import Driver
@@ -29,7 +29,8 @@ from pipeline.vocabulary import Denial, ExecutionKind, OutcomeKind
 from shm import GlobalState
 from workers.risk.stage import Risk
 
-CHECKS, QUICK_CHECKS, REFERENCE_CHECKS = 100_000, 5_000, 2_000
+CHECKS, QUICK_CHECKS, ROUNDS = 100_000, 5_000, 5
+REFERENCE_CHECKS, NAUTILUS_CHECKS, IDLE_STEPS = 2_000, 10_000, 10_000
 INSTRUMENTS, OPEN_ORDERS, CHUNK, BATCH = 50, 200, 100, 64
 SEED = 20261123
 BID, ASK = 99_990, 100_010  # ticks of 0.01
@@ -41,25 +42,34 @@ five intents pass; the others fail one of a dozen checks, at random. A check is 
 native kernel as the stage takes it: all {len(Denial) - 1} checks, the reservation, the order, the
 outcome, and the commit of the state. single: committed one by one; batch: {BATCH} steps a commit,
 its time divided by them. Terminal executions in between keep the orders few and are timed apart.
-Each step follows the one before: no queueing. Reading the clock is part of a figure. The peer is
-the slow reference in Python, through the same driver. Excluded: rings, waiting, the context."""
+Each step follows the one before: no queueing. Reading the clock is part of a figure, as an empty
+step is: one that the kernel returns from at once. Figures are the medians of rounds in turn. The
+reference is slow Python through the same driver; nautilus_trader's risk engine checks precision,
+notional, balance and rate of an order, and sends it on. Excluded: rings, waiting, the context."""
+
+REFERENCE = "python reference"
+PEERS = (REFERENCE, risk_peers.NAUTILUS)
 
 Result = dict[str, Any]
 
-DEFECTS: tuple[dict[str, int], ...] = (
-    {"quantity": 0},
-    {"instrument": INSTRUMENTS},
-    {"strategy": 99},
-    {"reduce_only": 1},
-    {"ttl_ns": -1},
-    {"limit": 3 * BID},
-    {"quantity": 10**9},
-    {"stop": 0},
-    {"stop": ASK + 1_000},
-    {"stop": BID // 2},
-    {"link_ns": 1},
-    {"bid": 0},
+DEFECTS: tuple[tuple[str, int, int], ...] = (
+    ("quantity", 0, 0),
+    ("instrument", INSTRUMENTS, INSTRUMENTS),
+    ("strategy", 99, 99),
+    ("reduce_only", 1, 1),
+    ("ttl_ns", -1, -1),
+    ("limit", 3 * BID, 3 * BID),
+    ("quantity", 10**9, 10**9),
+    ("stop", 0, 0),
+    ("stop", ASK + 1_000, BID - 1_000),
+    ("stop", BID // 2, 2 * ASK),
+    ("link_ns", 1, 1),
+    ("bid", 0, 0),
 )
+"""What is wrong with an intent: a field, what it is of a buy, and of a sell."""
+
+DEFECTIVE = 0.229
+"""A few pass all the same: one of those that may only reduce does."""
 
 
 def configuration() -> dict[str, Any]:
@@ -200,10 +210,10 @@ class Desk:
         records["ttl_ns"] = 10**9
         contexts = self.contexts("intents", records["instrument"])
         records["created_ns"] = contexts["now_ns"]
-        for at in np.flatnonzero(choose.random(count) < 0.2):
-            defect = DEFECTS[choose.integers(len(DEFECTS))]
-            for name, value in defect.items():
-                (contexts if name in ("link_ns", "bid") else records)[name][at] = value
+        for at in np.flatnonzero(choose.random(count) < DEFECTIVE):
+            name, of_buy, of_sell = DEFECTS[choose.integers(len(DEFECTS))]
+            wrong = contexts if name in ("link_ns", "bid") else records
+            wrong[name][at] = of_buy if side[at] > 0 else of_sell
         took, emitted = self.run("intents", records, self.batch, contexts)
         self.checks.append(took / self.batch)
         outcomes = emitted["outcomes"]
@@ -212,6 +222,12 @@ class Desk:
         assert (outcomes["kind"] == OutcomeKind.APPROVED).sum() == len(emitted["orders"])
         self.orders.extend(emitted["orders"])
         self.open_at_most = max(self.open_at_most, len(self.orders))
+
+    def idle(self, count: int) -> Array:
+        """Take steps that do nothing: on correlations of what is not traded. Return their times."""
+        rows = np.zeros(count, CORRELATIONS)
+        rows["instrument"] = INSTRUMENTS
+        return self.run("correlations", rows, 1)[0]
 
     def execute(self) -> None:
         """End the oldest orders, until there are no more than there shall be."""
@@ -261,32 +277,60 @@ def measure(mode: str, checks: int, *, batch: int = 1, reference: bool = False) 
     return desk
 
 
-def report(checks: int) -> dict[str, Any]:
-    """Measure all, and return it as plain data."""
-    results, peers = [], []
-    codes: Counter[Denial] = Counter()
-    ended = np.zeros(0, np.int64)
-    open_orders = 0
-    for mode, batch in (("single", 1), ("batch", BATCH)):
-        desk = measure(mode, checks, batch=batch)
-        took = np.concatenate(desk.checks)
-        results.append(figures(mode, took, len(took) * batch, batch))
-        if mode == "single":
-            codes, ended = desk.codes, np.concatenate(desk.executions)
-            open_orders = desk.open_at_most
+def median(rounds: list[Result]) -> Result:
+    """Return each figure's median over the rounds."""
+    return {
+        key: value if isinstance(value, str) else type(value)(np.median([r[key] for r in rounds]))
+        for key, value in rounds[0].items()
+    }
+
+
+def round_of(checks: int) -> tuple[dict[str, Result], Desk]:
+    """Measure each kind once, one after the other; return the figures, and the desk of singles."""
+    single = measure("single", checks)
+    batched = measure("batch", checks, batch=BATCH)
     slow = measure("single", min(checks, REFERENCE_CHECKS), reference=True)
-    took = np.concatenate(slow.checks)
-    peers.append({"name": "python reference", **figures("single", took, len(took))})
-    total = sum(codes.values())
+    idle = single.idle(min(checks, IDLE_STEPS))
+    found = {}
+    for name, mode, took, per in (
+        ("single", "single", np.concatenate(single.checks), 1),
+        ("batch", "batch", np.concatenate(batched.checks), BATCH),
+        ("executions", "single", np.concatenate(single.executions), 1),
+        ("empty", "single", idle, 1),
+        (REFERENCE, "single", np.concatenate(slow.checks), 1),
+    ):
+        found[name] = figures(mode, took, len(took) * per, per)
+    if risk_peers.is_installed():
+        took, _ = risk_peers.nautilus(min(checks, NAUTILUS_CHECKS), INSTRUMENTS, SEED)
+        found[risk_peers.NAUTILUS] = figures("single", took, len(took))
+    return found, single
+
+
+def report(checks: int, rounds: int) -> dict[str, Any]:
+    """Measure all in rounds, and return their medians as plain data."""
+    measured = [round_of(checks) for _ in range(rounds)]
+    middle = {name: median([found[name] for found, _ in measured]) for name in measured[0][0]}
+    desk = measured[0][1]
+    total = sum(desk.codes.values())
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine.describe(["nautilus_trader"]),
-        "results": results,
-        "executions": figures("single", ended, len(ended)),
-        "peers": peers,
-        "open_orders_at_most": open_orders,
-        "denied_share": round(1 - codes[Denial.NONE] / total, 3),
-        "codes": {code.name: count for code, count in codes.most_common()},
+        "machine": machine.describe([risk_peers.NAUTILUS]),
+        "rounds": rounds,
+        "results": [middle["single"], middle["batch"]],
+        "executions": middle["executions"],
+        "empty_step": middle["empty"],
+        "peers": [
+            {
+                "name": name,
+                **middle[name],
+                "times_as_long": round(middle[name]["p50_us"] / middle["single"]["p50_us"], 1),
+            }
+            for name in PEERS
+            if name in middle
+        ],
+        "open_orders_at_most": desk.open_at_most,
+        "denied_share": round(1 - desk.codes[Denial.NONE] / total, 3),
+        "codes": {code.name: count for code, count in desk.codes.most_common()},
     }
 
 
@@ -297,13 +341,15 @@ def show(found: dict[str, Any]) -> None:
     for name in ("", "checks", "p50 us", "p95", "p99", "p99.9", "checks/s"):
         table.add_column(name, justify="left" if not name else "right")
     rows = [(row["mode"], row) for row in found["results"]]
-    rows += [("terminal executions", found["executions"])]
+    rows += [("terminal executions", found["executions"]), ("empty step", found["empty_step"])]
     rows += [(peer["name"], peer) for peer in found["peers"]]
     for name, row in rows:
         times = [f"{row[key]:,.3f}" for key in ("p50_us", "p95_us", "p99_us", "p999_us")]
         table.add_row(name, f"{row['checks']:,}", *times, f"{row['checks_per_s']:,}")
     console.print(table)
     denied = ", ".join(f"{name} {count:,}" for name, count in found["codes"].items())
+    for peer in found["peers"]:
+        console.print(f"{peer['name']}: {peer['times_as_long']:,} times as long, by medians")
     console.print(f"denied {found['denied_share']:.1%}; first codes: {denied}")
     console.print(METHOD)
     console.print(machine.in_words(found["machine"]))
@@ -311,11 +357,14 @@ def show(found: dict[str, Any]) -> None:
 
 @click.command(help=__doc__)
 @click.option("--checks", type=click.IntRange(1000), default=CHECKS, help="Of each mode.")
-@click.option("--quick", is_flag=True, help=f"{QUICK_CHECKS:,} checks.")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=ROUNDS, help="Of which the median counts."
+)
+@click.option("--quick", is_flag=True, help=f"{QUICK_CHECKS:,} checks, in one round.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
-def main(checks: int, quick: bool, as_json: bool) -> None:
+def main(checks: int, rounds: int, quick: bool, as_json: bool) -> None:
     """Measure, and print what was found."""
-    found = report(QUICK_CHECKS if quick else checks)
+    found = report(QUICK_CHECKS, 1) if quick else report(checks, rounds)
     if as_json:
         click.echo(json.dumps(found))
     else:

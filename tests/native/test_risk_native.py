@@ -36,3 +36,9 @@ def test_a_check_that_allocates_is_found(tmp_path: Path) -> None:
     done = run(build("risk_allocations", "quick", tmp_path, tmp_path), "1000")
     assert done.returncode != 0
     assert "false: counted == 0" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("variant", ["release", "address"])
+def test_division_by_1e8_is_exact(variant: str, tmp_path: Path) -> None:
+    [values] = figures(expect_success(build("money", variant, tmp_path)), "values")
+    assert values > 400_000

@@ -279,7 +279,7 @@ class History(RuleBasedStateMachine):
         for index, side, size in asked:
             bid, ask = QUOTES[index]
             far = bid // 100
-            intent = np.zeros((), INTENT)[()]
+            intent: np.void = np.zeros(1, INTENT)[0]
             intent["intent_id"] = len(self.sent) + 1
             intent["instrument"], intent["side"] = index, side
             intent["quantity"] = size * LOT[index]
@@ -331,7 +331,7 @@ class History(RuleBasedStateMachine):
         self.send("executions", [bust], crash)
 
     def execution(self, order_id: int, order: dict[str, int], quantity: int) -> np.void:
-        record = np.zeros((), EXECUTION)[()]
+        record: np.void = np.zeros(1, EXECUTION)[0]
         record["kind"], record["order_id"] = ExecutionKind.FILL, order_id
         record["instrument"], record["side"] = order["instrument"], order["side"]
         record["quantity"], record["fee"] = quantity, 100
