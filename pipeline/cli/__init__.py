@@ -18,6 +18,7 @@ COMMANDS = {
     "exchange": ("pipeline.cli.exchange", "Serve the simulated exchange alone."),
     "init": ("pipeline.cli.init", "Initialise the state directory of a deployment."),
     "kill": ("pipeline.cli.kill", "Kill a deployment: no new risk, positions closed, no new run."),
+    "limits": ("pipeline.cli.limits", "Show the limits of risk, or change them in a run."),
     "mode": ("pipeline.cli.mode", "Show or change how much a deployment may still do."),
     "model": ("pipeline.cli.model", "Show a model that was trained."),
     "resume": ("pipeline.cli.resume", "Let a deployment take new risk again, by an operator."),

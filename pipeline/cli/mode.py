@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.account import AccountError
 from pipeline.breakers.by_hand import OperationError
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import exit_with_message
@@ -43,7 +44,7 @@ def command(
     """
     if wanted is not None and not (reason or "").strip():
         raise click.UsageError("--reason was empty, must say why; it is kept in the audit trail")
-    with exit_with_message(OperationError, LatchError, RequestError):
+    with exit_with_message(AccountError, OperationError, LatchError, RequestError):
         config = load(config_file, flags=flags(name, settings)).config
         folder = Path(config.state_dir)
         if wanted is None:
@@ -55,7 +56,7 @@ def command(
         def warn(text: str) -> None:
             click.echo(f"bot4: {text}", err=True)
 
-        operator = Operator(config.name, folder, actor, why, warn)
+        operator = Operator(config.name, folder, actor, why, warn, config.resolved())
         with attached(config.name) as segment:
             run = Mode.NORMAL if segment is None else mode_of_run(segment)
         now = max(run, LatchFile(folder).read().mode)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.account import AccountError
 from pipeline.breakers.by_hand import OperationError
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import exit_with_message
@@ -46,9 +47,10 @@ def command(
     def warn(text: str) -> None:
         click.echo(f"bot4: {text}", err=True)
 
-    with exit_with_message(OperationError, LatchError, RequestError):
+    with exit_with_message(AccountError, OperationError, LatchError, RequestError):
         config = load(config_file, flags=flags(name, settings)).config
-        operator = Operator(config.name, Path(config.state_dir), actor, reason, warn)
+        folder = Path(config.state_dir)
+        operator = Operator(config.name, folder, actor, reason, warn, config.resolved())
         done = operator.lower_to(Mode.NORMAL, rebase=rebase)
         if as_json:
             said = {"before": done.before.label, "mode": done.after.label}

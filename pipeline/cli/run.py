@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 
 from pipeline import affinity, runtime, topology
+from pipeline.account import AccountError
 from pipeline.cli import captured, view
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import FAILURE, HALTED, exit_with_message
@@ -84,7 +85,7 @@ def command(
     order, a second one at once.
     """
     console = view.console(stderr=as_json_object)
-    with exit_with_message(*(captured.errors() if captures else ())):
+    with exit_with_message(AccountError, *(captured.errors() if captures else ())):
         config = configure(
             config_file,
             name,

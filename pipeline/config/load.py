@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from pipeline.config.keys import dotted, is_text, meant, path_of, siblings
 from pipeline.config.lines import KeyPath, lines_of
-from pipeline.config.model import PACKAGED, Config
+from pipeline.config.model import PACKAGED, Config, MachineLearning
 
 PREFIX = "BOT4_"
 NOT_KEYS = frozenset({"BOT4_CONFIG", "BOT4_REQUIRE_TOOLS"})
@@ -122,6 +123,42 @@ def load(
     except ValidationError as error:
         raise ConfigError("\n".join(_messages(error, given, file))) from None
     return Loaded(config, file, given.origins)
+
+
+def changed(resolved: Mapping[str, Any], values: Mapping[str, Any], place: str) -> Loaded:
+    """Return a resolved configuration with other values, checked as a whole.
+
+    Args:
+        resolved: As `Loaded.resolved` returns it; what a run adds to it is left out.
+        values: Dotted key -> value; text is read as in a flag.
+        place: Where they are given, for messages.
+
+    Raises:
+        ConfigError: something is wrong (all is named).
+    """
+    given = _Given({key: resolved[key] for key in Config.model_fields if key in resolved})
+    given.data = json.loads(json.dumps(given.data))
+    given.data["ml"] = {
+        key: value for key, value in given.data["ml"].items() if key in MachineLearning.model_fields
+    }
+    origin = Origin(place)
+    for key, value in values.items():
+        given.put(_flag_path(key, origin), value, origin)
+    try:
+        config = Config.model_validate(given.data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_messages(error, given, None))) from None
+    return Loaded(config, None, given.origins)
+
+
+def leaves(table: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield the keys of a resolved table that have a value, dotted, with it; lists are whole."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            for inner, entry in leaves(value):
+                yield f"{key}.{inner}", entry
+        elif value is not None:
+            yield key, value
 
 
 @dataclass(slots=True)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from pipeline.account import Account, AccountFile
 from pipeline.breakers.audit import FILE, AuditTrail
 from pipeline.breakers.by_hand import Act, Record, in_time
 from pipeline.instruments import money_to_text
-from pipeline.kill.latch import LatchError, LatchFile
+from pipeline.kill.latch import Latch, LatchError, LatchFile
 from pipeline.kill.positions import committed, held, listed
 from pipeline.kill.words import is_killed, lower_mode, mode, raise_mode
 from pipeline.mode import mode_of
 from pipeline.requests import Request, risk_account, turn
 from pipeline.stage import load_object
+from pipeline.supervisor.start import NameLock
 from pipeline.vocabulary import ControlKind, Denial, Mode
 from shm import Segment, SegmentNotFoundError, list_segments
 
@@ -41,11 +43,19 @@ class Operator:
     """Somebody who changes the mode of a deployment, and why."""
 
     def __init__(
-        self, name: str, folder: Path, actor: str, reason: str, warn: Callable[[str], None]
+        self,
+        name: str,
+        folder: Path,
+        actor: str,
+        reason: str,
+        warn: Callable[[str], None],
+        config: Mapping[str, Any],
     ) -> None:
-        """`folder` is the state directory of the deployment `name`."""
+        """`folder` is the state directory of the deployment `name`, `config` the resolved one."""
         self._name = name
+        self._config = config
         self._latch = LatchFile(folder)
+        self._account = AccountFile(folder)
         self._trail = AuditTrail(folder / FILE)
         self._actor = actor
         self._reason = reason
@@ -84,6 +94,7 @@ class Operator:
             LatchError: a run that was killed has not ended; a breach stands, and is not rebased; or
                 see `LatchFile.lower_to`.
             RequestError: risk does not answer.
+            AccountError: the account of the last run cannot be used.
             OperationError: it cannot be recorded; nothing was changed.
             OSError: the latch cannot be written; it is as it was.
         """
@@ -92,12 +103,16 @@ class Operator:
             if segment is not None and is_killed(segment):
                 raise LatchError(_still_there(segment))
             latch = self._latch.read()
-            before, own = latch.mode, Mode.NORMAL
-            if segment is not None:
-                before, own = max(before, mode(segment)), own_mode(risk_account(segment))
-            asks = segment is not None and wanted is Mode.NORMAL and (rebase or own > wanted)
+            before = latch.mode if segment is None else max(latch.mode, mode(segment))
+            kept, asks = None, False
             if wanted is Mode.NORMAL:
+                kept = self._account.read() if segment is None else None
+                if segment is not None:
+                    own = own_mode(risk_account(segment))
+                else:
+                    own = Mode.NORMAL if kept is None else mode_of(kept.figures["mode"])
                 before = max(before, own)
+                asks = own > wanted or (rebase and (segment is not None or kept is not None))
             if before <= wanted and not asks:
                 return Changed(run_id, before, before)
             cause = "rebased" if rebase else "resumed"
@@ -105,12 +120,16 @@ class Operator:
             notes: tuple[str, ...] = ()
             after = wanted
             with self._act(run_id).recorded(intent) as result:
-                if asks:
-                    assert segment is not None
+                if asks and segment is not None:
                     after, notes = self._reset(segment, rebase=rebase)
-                    result.after = after.label
+                elif asks:
+                    assert kept is not None
+                    kept, after, notes = self._reset_kept(kept, latch, rebase=rebase)
+                result.after = after.label
                 if latch.mode > wanted:
                     self._latch.lower_to(wanted, self._actor, self._reason, rebase=rebase)
+                if asks and kept is not None:
+                    self._keep(kept)
                 if segment is not None:
                     lower_mode(segment, wanted)
             return Changed(run_id, before, after, notes)
@@ -134,14 +153,53 @@ class Operator:
                 config, committed(segment, "risk", "limits")
             )
             why = load_object("workers.risk.account:standing")(account, limits, config["currency"])
-            raise LatchError(
-                f"the breach stands, nothing was changed: {'; '.join(why) or 'it has just ended'}; "
-                "to have it count anew from here, give --rebase"
-            )
+            raise LatchError(_standing(why))
         return own_mode(account), tuple(_notes(before, account, config["currency"], rebase=rebase))
+
+    def _reset_kept(
+        self, kept: Account, latch: Latch, *, rebase: bool
+    ) -> tuple[Account, Mode, tuple[str, ...]]:
+        """Return the account that the next run is to begin with, in which mode, and what was done.
+
+        A loss that stands keeps nobody from ending a kill that had another reason.
+
+        Raises:
+            LatchError: a breach stands, and is not rebased.
+        """
+        figures, why = load_object("workers.risk.account:reset_kept")(
+            kept.figures, self._config, rebase=rebase
+        )
+        if why and (kept.figures["killed"] or latch.mode is Mode.NORMAL):
+            raise LatchError(_standing(why))
+        if why:
+            mode = mode_of(kept.figures["mode"])
+            return kept, mode, (f"risk: begins the next run {mode.label}; {'; '.join(why)}",)
+        cell = load_object("workers.risk.account:cell_of")
+        notes = _notes(cell(kept.figures), cell(figures), kept.currency, rebase=rebase)
+        return replace(kept, figures=figures), Mode.NORMAL, tuple(notes)
+
+    def _keep(self, account: Account) -> None:
+        """Write the account of no run.
+
+        Raises:
+            AlreadyRunningError: a run has begun meanwhile.
+            OSError: it cannot be written; it is as it was.
+        """
+        lock = NameLock(self._account.folder)
+        try:
+            self._account.write(account)
+        finally:
+            lock.release()
 
     def _act(self, run_id: str) -> Act:
         return Act(self._trail, run_id, self._actor, self._reason, self._warn)
+
+
+def _standing(why: Sequence[str]) -> str:
+    return (
+        f"the breach stands, nothing was changed: {'; '.join(why) or 'it has just ended'}; "
+        "to have it count anew from here, give --rebase"
+    )
 
 
 def own_mode(account: np.void) -> Mode:

@@ -98,9 +98,17 @@ def open_segment(
     return Segment.create(name, layout, blobs={"config": config}), False
 
 
+def _kept(config: bytes) -> dict[str, Any]:
+    """Return what may not be another in a run that is gone on with."""
+    made: dict[str, Any] = json.loads(config)
+    # The account of that run is in its segment.
+    made.get("run", {}).pop("account", None)
+    return made
+
+
 def _without_breakers(config: bytes) -> dict[str, Any]:
     # What is edited for a reload must not end the run that it was meant for.
-    made: dict[str, Any] = json.loads(config)
+    made = _kept(config)
     made.pop("breakers", None)
     return made
 
@@ -117,7 +125,7 @@ def _adopt(
         return None
     killed = kill_reason(segment)
     before = segment.blob("config")
-    if killed is None and before == config:
+    if killed is None and _kept(before) == _kept(config):
         return segment
     if killed is None and _without_breakers(before) == _without_breakers(config):
         report(

@@ -31,6 +31,7 @@ from pipeline.requests import Handover
 from pipeline.rules import RULES
 from pipeline.supervisor.child import Child, describe_exit
 from pipeline.supervisor.drain import Drain
+from pipeline.supervisor.keeper import Keeper
 from pipeline.supervisor.poison import DEATHS, Poison, step_in_progress
 from pipeline.supervisor.restart import RestartPolicy, Restarts
 from pipeline.supervisor.snapshot import Snapshot, memory_mb, snapshot
@@ -83,6 +84,7 @@ class Supervisor:
         self._settings = config["supervisor"]
         self._state_dir = Path(config["state_dir"])
         self._latched = Latched(self._state_dir, report)
+        self._keeper = Keeper(self._state_dir, report)
         policy = RestartPolicy(
             self._settings["restart_budget"],
             self._settings["restart_window_s"],
@@ -116,6 +118,7 @@ class Supervisor:
             StageError: what the configuration names, a model, cannot be used.
             AlreadyRunningError: there is a run of this name.
             KilledError: the latch is set.
+            AccountError: the account of the last run cannot be gone on with.
             AffinityError: the kernel runs a process elsewhere than it was placed.
         """
         for stage in self.stages.values():
@@ -125,6 +128,7 @@ class Supervisor:
         lock = NameLock(self._state_dir)
         try:
             self._latched.check()
+            self.config = self._keeper.begin(self.config)
             layout = topology.layout(self.config, self.config["affinity"])
             segment, resumed = open_segment(
                 self.config["name"], layout, encoded(self.config), self._report
@@ -132,6 +136,7 @@ class Supervisor:
             with (
                 segment,
                 self._latched.of(segment),
+                self._keeper.of(segment),
                 self._listening() as wake,
                 self._watching(segment, resumed),
             ):
@@ -182,6 +187,7 @@ class Supervisor:
             self._watch.tick(time.monotonic_ns(), judge=drain is None)
             if drain is None:
                 requests.look()
+            self._keeper.look()
             self._check_account(segment)
             if closing.look(is_ending=drain is not None):
                 self._latched.kill()

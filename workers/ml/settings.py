@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from pipeline.account import opening_e8
 from pipeline.instruments import Instrument, to_e8
 
 WHOLE_BP = 10_000
@@ -58,7 +59,7 @@ class MlSettings(NamedTuple):
             **{name: table[name] for name in cls._fields if name.endswith("_bp")},
             correlation_samples=table["correlation_samples"],
             order_notional_e8=to_e8(table["order_notional"]),
-            equity_e8=to_e8(config["equity"]),
+            equity_e8=opening_e8(config),
             ttl_ns=table["ttl_ms"] * 1_000_000,
             model_until_ns=model_until_ns,
         )

@@ -13,8 +13,9 @@ from pipeline.money import BASIS_POINTS
 from pipeline.records import Array
 from pipeline.rules import RULES
 from pipeline.vocabulary import Denial
-from workers.risk.portfolio import breaches
-from workers.risk.settings import RiskLimits
+from workers.native import layouts
+from workers.risk.portfolio import breaches, reset, value_units
+from workers.risk.settings import RiskLimits, RiskOpening
 
 _OPEN = {
     Denial.DAILY: ("since 00:00 UTC", "day_open_e8", "daily_e8"),
@@ -64,3 +65,27 @@ def fall_bp(account: np.void) -> int:
 def unit_text(e12: int) -> str:
     """Return what a unit is worth, to 6 places."""
     return str((Decimal(e12) / 10**12).quantize(Decimal("0.000001")))
+
+
+def cell_of(figures: Mapping[str, int]) -> np.void:
+    """Return an account that is kept (`pipeline.account`) as a run begins with it."""
+    account: np.void = np.zeros(1, layouts["RiskAccount"])[0]
+    for field in RiskOpening._fields:
+        account[field] = figures[field]
+    account["cash_e8"] = figures["equity_e8"]
+    value_units(account)
+    return account
+
+
+def reset_kept(
+    figures: Mapping[str, int], config: Mapping[str, Any], *, rebase: bool
+) -> tuple[dict[str, int], list[str]]:
+    """Return a kept account after an operator's reset, and what stands against it.
+
+    If anything does, the account is as it was.
+    """
+    account, limits = cell_of(figures), RiskLimits.of(config)
+    why = [] if rebase else standing(account, limits, config["currency"])
+    if not why:
+        reset(account, limits.settings, rebase=rebase)
+    return {**figures, **{field: int(account[field]) for field in RiskOpening._fields}}, why

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pipeline.instruments import Instrument, instruments_from, to_e8
+from pipeline.account import opening_e8
+from pipeline.instruments import Instrument, instruments_from, money_to_text, to_e8
 from pipeline.money import BASIS_POINTS, ceil_div
 
 STRATEGIES = 8
@@ -113,7 +114,7 @@ class RiskOpening(NamedTuple):
         kept = config.get("run", {}).get("account")
         if kept is not None:
             return cls(**{field: kept[field] for field in cls._fields})
-        equity = to_e8(config["equity"])
+        equity = opening_e8(config)
         opening = dict.fromkeys(cls._fields, 0)
         for field in ("equity_e8", "units", "day_open_e8", "week_open_e8", "month_open_e8"):
             opening[field] = equity
@@ -226,6 +227,26 @@ class RiskLimits(NamedTuple):
 def numbered(limits: Any) -> list[str]:
     """Return the fields that have numbers, in their order: all but the list of what is traded."""
     return [name for name in limits._fields if name != "trades"]
+
+
+_SCALED = (
+    *("gross", "directional", "venue", "asset_class", "order_notional", "leverage_bp"),
+    *("daily_loss", "weekly_loss", "monthly_loss", "position_bp", "risk_bp"),
+)
+_TIGHTENED = ("drawdown_bp", "reduce_bp")
+
+
+def in_force(key: str, value: Any, risk: Mapping[str, Any]) -> Any:
+    """Return what the preset makes of a value of a key, dotted, in a resolved table [risk]."""
+    name = key.rpartition(".")[2]
+    if name in _TIGHTENED:
+        return _tightened(value, risk)
+    # A class of assets is a name where it stands for an instrument.
+    if name not in _SCALED or key.endswith(".asset_class"):
+        return value
+    if isinstance(value, str):
+        return money_to_text(_scaled(to_e8(value), risk))
+    return _scaled(value, risk)
 
 
 def _scaled(value: int, risk: Mapping[str, Any]) -> int:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from pipeline.cli import main
 from pipeline.kill.positions import committed
 from pipeline.requests import latest, risk_account
 from pipeline.vocabulary import Mode
-from tests.pipeline.supervisor.started import BOT4, Started, bot4, environment, until
+from tests.pipeline.supervisor.started import BOT4, Started, environment, until
 
 # A market on which nothing is traded: the account is what operators make of it.
 QUIET: dict[str, Any] = {"risk__positions": "1", "risk__stop_cooldown_s": "0", "risk__gross": "1"}
@@ -26,9 +28,9 @@ LOSING: dict[str, Any] = {
 }
 
 
-def ask(run: Started, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command on it to its end."""
-    return bot4(*arguments, *run.flags, cwd=run.state_dir)
+def ask(run: Started, *arguments: str) -> Result:
+    """Run a command on it to its end, in this process."""
+    return CliRunner().invoke(main, [*arguments, *run.flags])
 
 
 def asking(run: Started, *arguments: str) -> subprocess.Popen[str]:
@@ -68,7 +70,7 @@ def test_deposits_and_withdrawals(name: str, tmp_path: Path) -> None:
     with Started(name, tmp_path, **QUIET) as run:
         begun(run)
         done = ask(run, "flow", "1000000", "--reason", "more", "--actor", "anna")
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.exit_code, done.stderr) == (0, "")
         assert done.stdout == (
             f"deposited: 1000000 USDT, {name}, on paper\n"
             "equity 101000000 USDT: 101000000 units at 1.000000; 0 bp below the high-water "
@@ -79,7 +81,7 @@ def test_deposits_and_withdrawals(name: str, tmp_path: Path) -> None:
         assert (figures["amount"], figures["flows"]) == ("-500000.5", "499999.5")
         assert (figures["unit"], figures["drawdown_bp"]) == ("1", 0)
         done = ask(run, "flow", "-999999999", "--reason", "all", "--actor", "anna")
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.exit_code, done.stdout) == (1, "")
         assert done.stderr == (
             "bot4: flow was -999999999, must leave some of the equity, 100499999.5 USDT; "
             "nothing was booked\n"
@@ -100,10 +102,10 @@ def test_deposits_and_withdrawals(name: str, tmp_path: Path) -> None:
 
 def test_what_cannot_be_an_amount_is_refused_before_anything_else(name: str) -> None:
     for amount in ("0", "much", "1e-9", "inf"):
-        done = bot4("flow", amount, "--reason", "x", "--name", name)
-        assert (done.returncode, "AMOUNT" in done.stderr) == (2, True)
-    done = bot4("flow", "1", "--reason", "x", "--name", name)
-    assert done.returncode == 3
+        done = CliRunner().invoke(main, ["flow", amount, "--reason", "x", "--name", name])
+        assert (done.exit_code, "AMOUNT" in done.stderr) == (2, True)
+    done = CliRunner().invoke(main, ["flow", "1", "--reason", "x", "--name", name])
+    assert done.exit_code == 3
     assert f"bot4: {name} is not running" in done.stderr
 
 
@@ -173,11 +175,11 @@ def test_risk_resumes_once_the_loss_does_not_stand_or_is_rebased(name: str, tmp_
         shown = ask(run, "mode").stdout
         assert shown == f"{name}: mode normal\nrisk by itself: paused (DAILY)\n"
         done = ask(run, "resume", "--reason", "go on")
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.exit_code, done.stdout) == (1, "")
         assert "bot4: the breach stands, nothing was changed: DAILY: -" in done.stderr
         assert "USDT since 00:00 UTC; the limit is 100 (risk.daily_loss); to have" in done.stderr
         done = ask(run, "resume", "--reason", "go on", "--rebase")
-        assert done.returncode == 0, done.stderr
+        assert done.exit_code == 0, done.stderr
         lines = done.stdout.splitlines()
         assert lines[:2] == [
             f"resumed {name}: mode paused -> normal",
