@@ -61,7 +61,8 @@ def test_a_run_without_a_fault_is_clean(recording: Recording, check: Callable[[]
     assert verdict.is_clean
     assert verdict.orders == len(recording.records("orders")) > 20
     for edge in topology.EDGES:
-        assert len(recording.records(edge.ring)) > 20, edge.ring
+        if edge.producer != "supervisor":  # nobody has asked for anything
+            assert len(recording.records(edge.ring)) > 20, edge.ring
 
 
 @pytest.mark.parametrize(
