@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.config import ConfigError, Cpus
-from pipeline.topology import PIPELINE
+from pipeline.topology import MODEL, PIPELINE
 
-BACKGROUND = ("supervisor", "exchange")
+BACKGROUND = ("supervisor", "exchange", MODEL)
 HOT = PIPELINE
 """The feed and the stages, in the order in which a market record passes through them."""
 
 PROCESSES = (*BACKGROUND, *HOT)
+"""All that there may be."""
 
 
 class AffinityError(RuntimeError):
@@ -41,12 +42,13 @@ def resolve(
     What is configured by number is taken as it is. "auto" (also for a process that is not
     configured) takes from the CPUs that no process claims by number, or from all if none is left:
 
-    - enough of them: a CPU for each hot stage, and another for the supervisor with the exchange;
-    - at least three: one for the supervisor with the exchange, the rest shared by the hot stages,
+    - enough of them: a CPU for each hot stage, and another for the background: the supervisor, the
+      exchange and the model;
+    - at least three: one for the background, the rest shared by the hot stages,
       neighbours together, because a hop between processes on one core is the shorter one;
     - fewer: the hot stages share them all, and the others join the CPU with the fewest of them.
 
-    If only one of supervisor and exchange is configured, the other joins it.
+    If supervisor or exchange is configured, the rest of the background joins it.
 
     Raises:
         ConfigError: a CPU that is not available.
@@ -69,7 +71,7 @@ def resolve(
     hot = [name for name in automatic if name not in BACKGROUND]
 
     placed = dict(explicit)
-    for name in (name for name in BACKGROUND if name in explicit):
+    for name in (name for name in BACKGROUND if name in explicit and name != MODEL):
         placed.update(dict.fromkeys(background, explicit[name]))
         background = []
     own = free

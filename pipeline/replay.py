@@ -15,7 +15,7 @@ import numpy as np
 from pipeline import _native
 from pipeline.records import CONTEXT, TICK, Array
 from pipeline.stage import Stage
-from pipeline.topology import edge, outputs_of
+from pipeline.topology import edge, edges, outputs_of
 from shm import GlobalState, RecordError
 
 
@@ -25,8 +25,10 @@ class Driver:
     def __init__(self, stage: Stage, kernel: object | None = None) -> None:
         """Drive `kernel` (default: the stage's own)."""
         self.inputs = stage.inputs
-        self.outputs = outputs_of(stage.name)
-        self._types = [edge(ring).dtype for ring in self.inputs]
+        self.outputs = outputs_of(stage.name, edges(stage.config))
+        self._types = [
+            stage.types[ring] if ring in stage.types else edge(ring).dtype for ring in self.inputs
+        ]
         self._cells = stage.cells()
         self._replay = _native.Replay(
             stage.kernel() if kernel is None else kernel,

@@ -95,7 +95,7 @@ def build(stage: Stage, segment: Segment, kernel: object | None = None) -> _nati
     Raises:
         RoleTakenError: a predecessor is still alive.
     """
-    outputs = topology.outputs_of(stage.name)
+    outputs = topology.outputs_of(stage.name, topology.edges(stage.config))
     latencies = topology.histograms_of(stage)
     groups = stage.cells()
     is_last = topology.LAST in stage.inputs

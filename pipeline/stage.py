@@ -54,6 +54,11 @@ class Stage:
         self.config = config
         self.instruments: tuple[Instrument, ...] = instruments_from(config)
 
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Stage:
+        """Return the stage for a resolved configuration: one of a subclass, if that asks for it."""
+        return cls(config)
+
     def cells(self) -> dict[str, tuple[np.dtype[np.void], int]]:
         """Return the groups of cells that hold its state: name -> (dtype, count)."""
         raise NotImplementedError

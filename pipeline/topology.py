@@ -11,6 +11,7 @@ import numpy as np
 from pipeline import _native
 from pipeline.instruments import SIMULATOR
 from pipeline.records import (
+    ANSWER,
     CONTEXT,
     CONTROL,
     CORRELATIONS,
@@ -21,6 +22,7 @@ from pipeline.records import (
     MARKET,
     ORDER,
     OUTCOME,
+    QUESTION,
     QUOTE,
 )
 from pipeline.stage import Stage, load_object
@@ -76,6 +78,14 @@ EDGES: Final = (
     Edge("executions", EXECUTION, "executor", "risk"),
     # What operators ask for; see `pipeline.requests`.
     Edge("control", CONTROL, "supervisor", "risk", wakes=False),
+)
+
+MODEL: Final = "model"
+"""The process that evaluates a model which is not evaluated natively; no stage, and not vital."""
+
+MODEL_EDGES: Final = (
+    Edge("questions", QUESTION, "ml", MODEL),
+    Edge("answers", ANSWER, MODEL, "ml"),
 )
 
 STAGES: Final[Mapping[str, str]] = {
@@ -135,9 +145,33 @@ def processes(config: Mapping[str, Any]) -> tuple[str, ...]:
     An exchange only to trade there, or to play a captured market.
     """
     is_captured = "capture" in config.get("run", {})
-    if is_captured or any(each["venue"] == SIMULATOR for each in config["instruments"]):
-        return PROCESSES
-    return PIPELINE
+    is_simulated = any(each["venue"] == SIMULATOR for each in config["instruments"])
+    started = PROCESSES if is_captured or is_simulated else PIPELINE
+    return (*started, MODEL) if asks(config) else started
+
+
+def asks(config: Mapping[str, Any]) -> bool:
+    """Return whether ml asks a process of its own for what the model says."""
+    return bool(config.get("ml", {}).get("model_kind") == "skops")
+
+
+def edges(config: Mapping[str, Any]) -> tuple[Edge, ...]:
+    """Return the rings that there are for a resolved configuration."""
+    return (*EDGES, *MODEL_EDGES) if asks(config) else EDGES
+
+
+def questions_capacity(config: Mapping[str, Any]) -> int:
+    """Return how many records the ring of questions holds: two of each instrument, and a batch."""
+    return 1 << (_native.BATCH + 2 * len(config["instruments"]) - 1).bit_length()
+
+
+def most_questions(config: Mapping[str, Any]) -> int:
+    """Return how many questions may be without an answer.
+
+    The ring then never fills up, even if a batch that is answered is not yet released: a step of ml
+    never waits for room in it.
+    """
+    return questions_capacity(config) - _native.BATCH
 
 
 def components(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -172,18 +206,18 @@ def health_words(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def stage(name: str, config: Mapping[str, Any]) -> Stage:
     """Return a stage by its name, importing it."""
-    made: Stage = load_object(STAGES[name])(config)
+    made: Stage = load_object(STAGES[name]).of(config)
     return made
 
 
-def outputs_of(producer: str) -> tuple[Edge, ...]:
+def outputs_of(producer: str, among: Sequence[Edge] = EDGES) -> tuple[Edge, ...]:
     """Return the rings that a process publishes to."""
-    return tuple(edge for edge in EDGES if edge.producer == producer)
+    return tuple(edge for edge in among if edge.producer == producer)
 
 
 def edge(ring: str) -> Edge:
     """Return an edge by the name of its ring."""
-    return next(each for each in EDGES if each.ring == ring)
+    return next(each for each in (*EDGES, *MODEL_EDGES) if each.ring == ring)
 
 
 def histograms_of(stage: Stage) -> tuple[str, ...]:
@@ -204,7 +238,12 @@ def layout(config: Mapping[str, Any], affinity: Mapping[str, Sequence[int]]) -> 
     for key, least in _LEAST.items():
         if pipeline[key] < least:
             raise LayoutError(f"pipeline.{key} was {pipeline[key]}, must be >= {least}")
-    capacities = {"market": pipeline["market_capacity"], "ticks": 4 * pipeline["market_capacity"]}
+    capacities = {
+        "market": pipeline["market_capacity"],
+        "ticks": 4 * pipeline["market_capacity"],
+        "questions": questions_capacity(config),
+    }
+    own = (MODEL,) if asks(config) else ()
     regions: list[RegionSpec] = [
         BlobSpec("config", CONFIG_BYTES),
         WordsSpec("run", RUN_WORDS),
@@ -213,15 +252,16 @@ def layout(config: Mapping[str, Any], affinity: Mapping[str, Sequence[int]]) -> 
         TableSpec("halt", HALT, 1),
         TableSpec("request", REQUEST, 1),
         WordsSpec("supervisor.words", ("beat", "pid")),
-        CountersSpec("restarts", PROCESSES),
+        CountersSpec("restarts", (*PROCESSES, *own)),
         WordsSpec("exchange.words", ("port", "beat", "pid")),
         WordsSpec("feed.words", STAGE_WORDS),
         CountersSpec("feed.counters", FEED_COUNTERS),
         HistogramsSpec("feed.latency", ("through",)),
         TableSpec("quotes", QUOTE, len(config["instruments"])),
-        *(DoorbellSpec(name, cpus=tuple(affinity[name]) or None) for name in PIPELINE),
+        *(DoorbellSpec(name, cpus=tuple(affinity[name]) or None) for name in (*PIPELINE, *own)),
+        *(WordsSpec(f"{name}.words", STAGE_WORDS) for name in own),
     ]
-    for each in EDGES:
+    for each in edges(config):
         regions.append(
             RingSpec(
                 each.ring,

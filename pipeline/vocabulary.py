@@ -45,6 +45,15 @@ class OutcomeKind(enum.IntEnum):
     EXPIRED = 6
 
 
+class Refusal(enum.IntEnum):
+    """Why the process that evaluates the model has no answer."""
+
+    NONE = 0
+    LOADING = 1  # it has just been started
+    LATE = 2  # nobody waits for the answer any more
+    FAILED = 3  # the estimator raised an error
+
+
 class Mode(enum.IntEnum):
     """How much may still be done. What is automatic only goes up; down needs an operator."""
 

@@ -12,10 +12,18 @@ from pipeline.records import Array
 def layouts() -> dict[str, Any]: ...
 def technical_analysis(settings: Mapping[str, Any], instruments: int) -> object: ...
 def blend(
-    settings: object, caps: Iterable[object], model: Model | None, instruments: Iterable[Instrument]
+    settings: object,
+    caps: Iterable[object],
+    model: Model | None,
+    instruments: Iterable[Instrument],
+    asking: object | None = None,
 ) -> object: ...
 def moving_average(
-    settings: object, caps: Iterable[object], model: Model | None, instruments: Iterable[Instrument]
+    settings: object,
+    caps: Iterable[object],
+    model: Model | None,
+    instruments: Iterable[Instrument],
+    asking: object | None = None,
 ) -> object: ...
 def risk(
     *,

@@ -187,6 +187,11 @@ class Vitals:
             if name == "ml" and self._model.is_stale():
                 duration_ns = STALE_NS
         measured, wrong = [], []
+        if (name := process_of(component)) is not None and (missed := self._processes[name].late):
+            # However long a decision may last: its model has missed a budget of its own.
+            budget_ms = self._config["ml"]["answer_timeout_ms"]
+            duration_ns = max(duration_ns, budget_ms * _MS)
+            wrong.append(f"{missed} decisions without the model's answer within {budget_ms} ms")
         for quantity in topology.HEALTH[kind_of(component)]:
             value = found[quantity]
             word = NOT_JUDGED if value is None else value[0]
@@ -254,6 +259,9 @@ class _Process:
                 if histogram in judged
             }
         )
+        self._asks = name == "ml" and topology.asks(config)
+        self._late = self._count_late()
+        self.late = 0
         self.has_begun = False
         self.has_worked = False
         self.found: dict[str, tuple[int, str] | None] = {}
@@ -297,6 +305,12 @@ class _Process:
             if has_worked
             else None,
         }
+        before, self._late = self._late, self._count_late()
+        self.late = self._late - before
+
+    def _count_late(self) -> int:
+        """Return how often a decision was made without an answer that was due."""
+        return int(committed(self._segment, "ml", "stage")["late"][0]) if self._asks else 0
 
     def _filling(self, ring: str) -> tuple[int, str]:
         return self._segment.depth(ring) * 10_000 // self._capacities[ring], ring

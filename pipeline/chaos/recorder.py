@@ -25,7 +25,9 @@ class Recorder:
         self._readers: dict[str, Any] = {}
         self._buffers: dict[str, Array] = {}
         self._parts: dict[str, list[Array]] = {}
-        for edge in topology.EDGES:
+        for edge in (*topology.EDGES, *topology.MODEL_EDGES):
+            if edge.ring not in segment.layout.regions:
+                continue
             self._add(edge.ring, edge.dtype, segment.ring_follower(edge.ring, from_oldest=True))
         for name in topology.STAGES:
             contexts = f"{name}.contexts"

@@ -13,6 +13,7 @@ _KINDS = {
     "hgb": "histogram gradient boosting",
     "rf": "random forest",
     "lr": "logistic regression",
+    "skops": "an estimator in a file of skops, evaluated by a process of its own",
 }
 _FEATURES = 10  # that are shown, the most important first
 
@@ -52,7 +53,12 @@ def _about(manifest: Any) -> Table:
 
 def _facts(manifest: Any) -> Iterator[tuple[str, str]]:
     card, data, labels = manifest.card, manifest.card.data, manifest.card.labels
-    yield "kind", f"{_KINDS[manifest.kind]}, calibration {manifest.calibration}, seed {card.seed}"
+    is_native = manifest.kind != "skops"
+    own = f", calibration {manifest.calibration}, seed {card.seed}" if is_native else ""
+    yield "kind", f"{_KINDS[manifest.kind]}{own}"
+    if not is_native:
+        yield "data to", data.get("to", "it does not say")
+        yield "trusted", ", ".join(manifest.trusted) or "no type beyond those known to be safe"
     yield "kernel", f"features of version {card.kernel.version}, {card.kernel.hash[:12]}"
     if "bar" in data:
         size = data.get("interval_ms", data.get("trades_per_bar"))
@@ -85,11 +91,13 @@ def _facts(manifest: Any) -> Iterator[tuple[str, str]]:
         )
     if trials := card.metrics.get("trials"):
         yield "trials", f"{trials} on these data, which the final p counts"
-    check = manifest.check
-    told = "native and scikit-learn differ by {:g} on {:,} rows, may by {:g}"
-    yield "check", told.format(check.max_abs_diff, check.rows, check.tolerance)
+    if is_native:
+        check = manifest.check
+        told = "native and scikit-learn differ by {:g} on {:,} rows, may by {:g}"
+        yield "check", told.format(check.max_abs_diff, check.rows, check.tolerance)
     yield "versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
-    yield "arrays", f"{manifest.arrays.bytes:,} bytes, SHA-256 {manifest.arrays.sha256[:12]}"
+    what = "arrays" if is_native else "file"
+    yield what, f"{manifest.arrays.bytes:,} bytes, SHA-256 {manifest.arrays.sha256[:12]}"
 
 
 _COLUMNS = ("test", "labels", "AUC", "p", "log loss", "Brier", "right / base", "trades", "net")

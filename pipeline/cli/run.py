@@ -159,6 +159,7 @@ def configure(
     config = loaded.resolved()
     # Whoever takes over from a process that died has to have the same answers.
     config["ml"]["model_sha256"] = load_object("workers.ml.running:sha256_of")(config)
+    config["ml"]["model_kind"] = load_object("workers.ml.running:kind_of")(config)
     config["run"] = {
         key: value for key, value in (("events", events), ("sabotage", sabotage)) if value
     }

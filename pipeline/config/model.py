@@ -254,6 +254,9 @@ class InstrumentEntries(Table):
     order_notional: Amount = Field(description="most that an entry is worth")
 
 
+TypeName = Annotated[str, pattern(r"[A-Za-z_][\w.<>]*", "the full name of a Python type")]
+
+
 class MachineLearning(Table):
     """The strategy and what it may ask for."""
 
@@ -270,6 +273,14 @@ class MachineLearning(Table):
     )
     model_max_age_days: int = Field(
         default=0, ge=0, le=36_500, description="most from the end of its data to a row; 0: any"
+    )
+    trusted: tuple[TypeName, ...] = Field(
+        default=(),
+        strict=False,
+        description="types that a model of skops may be made of beyond those known to be safe",
+    )
+    answer_timeout_ms: int = Field(
+        default=750, ge=1, le=60_000, description="longest wait for an answer of such a model, ms"
     )
     weight_bp: BasisPoints = Field(
         default=5000, description="weight of technical analysis against the model, bp"
@@ -386,6 +397,7 @@ class Affinity(Table):
 
     supervisor: ProcessCpus = "auto"
     exchange: ProcessCpus = "auto"
+    model: ProcessCpus = "auto"
     feed: ProcessCpus = "auto"
     ta: ProcessCpus = "auto"
     ml: ProcessCpus = "auto"

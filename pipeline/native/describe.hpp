@@ -16,6 +16,8 @@ BOT4_DESCRIBE(bot4::Context, step, sequence, now_ns, source, instrument, halted,
               quote.bid_quantity, quote.ask, quote.ask_quantity, quote.received_ns, quote.link_ns,
               quote.stale, global, blocked, forced)
 BOT4_DESCRIBE(bot4::Features, BOT4_HEADER, valid, version, bar, close, value)
+BOT4_DESCRIBE(bot4::Question, BOT4_HEADER, question_id, valid, value)
+BOT4_DESCRIBE(bot4::Answer, BOT4_HEADER, question_id, probability, refusal)
 BOT4_DESCRIBE(bot4::Correlations, BOT4_HEADER, sample, first, count, value, samples)
 BOT4_DESCRIBE(bot4::Intent, BOT4_HEADER, intent_id, strategy, side, reduce_only, quantity, limit,
               stop, created_ns, ttl_ns, score, target)

@@ -81,6 +81,29 @@ struct Features {
 };
 static_assert(sizeof(Features) == 512);
 
+/// Asks the process that evaluates the model for the probability of a rise at a row of features.
+struct Question {
+  Header header;
+  std::uint64_t question_id;  // from 1; each is one more than the one before, over all instruments
+  std::uint64_t valid;        // as of the row, like its values
+  double value[Features::kMost];
+  std::uint64_t spare_word;
+};
+static_assert(sizeof(Question) == 512);
+
+enum class Refusal : std::uint32_t { kNone = 0, kLoading = 1, kLate = 2, kFailed = 3 };
+
+/// What became of a question; they are answered in their order. Its `cause_step` is the question's id.
+struct Answer {
+  Header header;
+  std::uint64_t question_id;
+  double probability;  // of a rise; 0 if it is refused
+  Refusal refusal;     // why there is none
+  std::uint8_t spare[4];
+  std::uint64_t spare_words[7];
+};
+static_assert(sizeof(Answer) == 128);
+
 /// The correlations of one instrument's returns with those of `count` others, from `first` on.
 struct Correlations {
   static constexpr unsigned kMost = 48;

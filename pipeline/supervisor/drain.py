@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 
 from pipeline import topology
+from pipeline.kill.positions import committed
 from pipeline.supervisor.child import Child
 from shm import Segment
 
@@ -31,11 +32,13 @@ class Drain:
         """
         self.left_behind = ""
         self._segment = segment
+        asks = "questions" in segment.layout.regions
+        self._helpers = [topology.MODEL] if asks else []
         self._children = children
         self._due = due
         self._deadline = time.monotonic() + limit_s
         # The source of the sources too: nothing reads from it any more.
-        self._order = ["feed", "exchange", *topology.STAGES]
+        self._order = ["feed", "exchange", *self._helpers, *topology.STAGES]
         self._told: dict[str, float] = {}
         self._quiet = 0
 
@@ -50,7 +53,7 @@ class Drain:
     def advance(self) -> None:
         """Take the next step that can be taken now."""
         for name in self._order:
-            if name in topology.STAGES and not self._is_quiet():
+            if name in (*self._helpers, *topology.STAGES) and not self._is_quiet():
                 return
             if name in topology.STAGES and name in self._due and not self._is_late():
                 return  # it may have begun a step, which its successor is to finish
@@ -80,6 +83,11 @@ class Drain:
         waiting = {
             edge.ring: depth for edge in topology.EDGES if (depth := self._segment.depth(edge.ring))
         }
+        # Questions may stay behind; a row that waits for its answer may not, nor may an answer.
+        if self._helpers:
+            rows = int((committed(self._segment, "ml", "instruments")["question"] != 0).sum())
+            answers = self._segment.depth("answers")
+            waiting |= {ring: n for ring, n in (("features", rows), ("answers", answers)) if n}
         self._quiet = 0 if waiting else self._quiet + 1
         if waiting and (self._is_late() or not any(map(self._has_consumer, waiting))):
             self.left_behind = ", ".join(f"{n} records in {ring}" for ring, n in waiting.items())

@@ -171,19 +171,23 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
     restarts = segment.counters("restarts")
     affinity = config["affinity"]
     latencies = {name: segment.histograms(f"{name}.latency") for name in topology.PIPELINE}
-    tails = {each.ring: _published(segment, each.ring) for each in topology.EDGES}
+    edges = topology.edges(config)
+    tails = {each.ring: _published(segment, each.ring) for each in edges}
     feed = segment.counters("feed.counters")
     processes = {}
     for name in topology.processes(config):
         words = segment.words(f"{name}.words")
         if name == "exchange":
             counts, through = (0, 0), None
+        elif name == topology.MODEL:
+            counts = (tails["questions"] - segment.depth("questions"), tails["answers"])
+            through = None
         elif name == "feed":
             counts = (feed["messages"], tails["market"])
             through = latencies[name]["through"]
         else:
             taken = sum(tails[ring] - segment.depth(ring) for ring in stages[name].inputs)
-            counts = (taken, sum(tails[each.ring] for each in topology.outputs_of(name)))
+            counts = (taken, sum(tails[each.ring] for each in topology.outputs_of(name, edges)))
             through = latencies[name]["through"]
         processes[name] = ProcessState(
             words.load("pid"), tuple(affinity[name]), restarts[name], *counts, through

@@ -293,6 +293,8 @@ class Supervisor:
                 self._latched.halt(what, "system")
                 return
         delay = self._restarts[name].died(time.monotonic(), had_worked=had_worked)
+        if delay is None and name == topology.MODEL:
+            delay = self._settings["backoff_max_s"]  # until then the others do without it
         if delay is None:
             self._latched.halt(
                 f"{name} died {self._restarts[name].recent} times within "

@@ -11,11 +11,12 @@ import pytest
 
 from pipeline.affinity import HOT, PROCESSES, AffinityError, Placement, resolve, verify
 from pipeline.config import Config, ConfigError, Cpus
+from pipeline.topology import MODEL
+
+USUAL = tuple(name for name in PROCESSES if name != MODEL)
 
 
-def place(
-    available: Sequence[int], processes: Sequence[str] = PROCESSES, **wanted: Cpus
-) -> Placement:
+def place(available: Sequence[int], processes: Sequence[str] = USUAL, **wanted: Cpus) -> Placement:
     return resolve(wanted, processes, available)
 
 
@@ -40,7 +41,7 @@ def test_with_enough_cpus_each_stage_has_its_own_and_the_supervisor_another(coun
         **{str(cpu): (name,) for cpu, name in enumerate(HOT, 11)},
     }
     assert placement.notes == ()
-    assert tuple(placement.cpus) == PROCESSES
+    assert tuple(placement.cpus) == USUAL
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,15 @@ def test_with_one_cpu_all_are_there_and_a_note_says_so() -> None:
     placement = place([3])
     assert set(placement.cpus.values()) == {(3,)}
     assert placement.notes[0] == "supervisor shares CPU 3 with feed, ta, ml, risk, executor"
+
+
+def test_a_model_in_a_process_of_its_own_is_kept_apart_from_the_stages() -> None:
+    placement = place(range(3), PROCESSES)
+    assert placement.cpus[MODEL] == placement.cpus["supervisor"] == (0,)
+    placement = place(range(8), PROCESSES, model=[7])
+    assert placement.cpus[MODEL] == (7,)
+    assert placement.cpus["supervisor"] == placement.cpus["exchange"] == (0,)
+    assert (7,) not in [placement.cpus[name] for name in HOT]
 
 
 def test_what_is_configured_is_taken_and_left_out_of_the_rest() -> None:

@@ -70,13 +70,21 @@ std::vector<EntryCaps> entry_caps_of(nb::handle caps) {
   return result;
 }
 
+std::optional<MlAsking> asking_of(nb::handle asking) {
+  if (asking.is_none()) return std::nullopt;
+  return MlAsking{.needed = nb::cast<std::uint64_t>(asking.attr("needed")),
+                  .timeout_ns = nb::cast<std::int64_t>(asking.attr("timeout_ns")),
+                  .most = nb::cast<std::uint64_t>(asking.attr("most"))};
+}
+
 template <class Strategy>
 nb::object machine_learning(nb::handle settings, nb::handle caps, const Model* model,
-                            nb::handle instruments) {
+                            nb::handle instruments, nb::handle asking) {
   // A copy of its own: it is evaluated without the GIL, whatever becomes of Python's.
   auto own = model == nullptr ? nullptr : std::make_unique<const Model>(*model);
   return capsule(std::make_unique<MachineLearning<Strategy>>(
-      ml_settings_of(settings), entry_caps_of(caps), std::move(own), instruments_of(instruments)));
+      ml_settings_of(settings), entry_caps_of(caps), std::move(own), instruments_of(instruments),
+      asking_of(asking)));
 }
 
 RiskOpening risk_opening(nb::handle from) {
@@ -110,9 +118,11 @@ RiskLimits risk_limits(nb::handle settings, nb::handle instruments, nb::handle s
 
 void bind_kernels(nb::module_& module) {
   module.def("blend", &machine_learning<Blend>, nb::arg("settings"), nb::arg("caps"),
-             nb::arg("model").none(), nb::arg("instruments"));
+             nb::arg("model").none(), nb::arg("instruments"),
+             nb::arg("asking").none() = nb::none());
   module.def("moving_average", &machine_learning<MovingAverage>, nb::arg("settings"),
-             nb::arg("caps"), nb::arg("model").none(), nb::arg("instruments"));
+             nb::arg("caps"), nb::arg("model").none(), nb::arg("instruments"),
+             nb::arg("asking").none() = nb::none());
   module.def(
       "risk",
       [](nb::handle opening, nb::handle settings, nb::handle instrument_limits,

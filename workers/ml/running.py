@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import workers.ml
-from workers.ml.models import Kernel, Manifest, Model, ModelError, load, read_manifest
+from workers.ml.models import Kernel, Manifest, Model, ModelError, estimator, load, read_manifest
 from workers.ml.models.manifest import MANIFEST
 from workers.ta.batch import kernel_hash
 from workers.ta.features import FEATURE_NAMES, FEATURES_VERSION
@@ -17,7 +17,7 @@ from workers.ta.features import FEATURE_NAMES, FEATURES_VERSION
 _SIZES: Final = {"tick": "trades_per_bar", "time": "interval_ms", "volume": "lots_per_bar"}
 """The key of a bar's size, in `[ta]` as in a card, by the kind of bars."""
 
-_TIME = "%Y-%m-%d %H:%M:%S"
+TIME = "%Y-%m-%d %H:%M:%S"
 _NS = 1_000_000_000
 _DAY_NS = 86_400 * _NS
 
@@ -32,13 +32,49 @@ def checked_model(config: Mapping[str, Any]) -> Model | None:
     directory = directory_of(config)
     if directory is None:
         return None
-    running = Kernel(FEATURES_VERSION, kernel_hash(config["ta"]), FEATURE_NAMES)
     try:
-        model = load(directory, running)
+        model = load(directory, running_kernel(config))
         _check_bars(directory, model.manifest.card.data, config["ta"])
     except ModelError as error:
-        was = f"ml.model was {config['ml']['model']!r}"
-        raise ModelError(f'{was}, must fit; or do without, with ""\n{error}') from error
+        raise misfit(config, error) from error
+    check_same(config, directory)
+    until_ns(config, model.manifest)
+    return model
+
+
+def checked_manifest(config: Mapping[str, Any]) -> Manifest:
+    """Return the manifest of the model that another process evaluates.
+
+    Raises:
+        ModelError: as `checked_model`; or it is made of types that `ml.trusted` does not name.
+    """
+    directory = directory_of(config)
+    assert directory is not None
+    try:
+        manifest, _ = estimator.verified(directory, running_kernel(config))
+        _check_bars(directory, manifest.card.data, config["ta"])
+        estimator.check_trusted(manifest, config["ml"]["trusted"])
+        estimator.check_installed()
+    except ModelError as error:
+        raise misfit(config, error) from error
+    check_same(config, directory)
+    until_ns(config, manifest)
+    return manifest
+
+
+def running_kernel(config: Mapping[str, Any]) -> Kernel:
+    """Return what computes the rows of a run."""
+    return Kernel(FEATURES_VERSION, kernel_hash(config["ta"]), FEATURE_NAMES)
+
+
+def misfit(config: Mapping[str, Any], error: ModelError) -> ModelError:
+    """Return an error that names the key of the configuration, too."""
+    was = f"ml.model was {config['ml']['model']!r}"
+    return ModelError(f'{was}, must fit; or do without, with ""\n{error}')
+
+
+def check_same(config: Mapping[str, Any], directory: Path) -> None:
+    """Raise ModelError if the model is another than the run began with."""
     # A process that died goes on with the same answers, or not at all.
     pinned = config["ml"].get("model_sha256", "")
     found = sha256_of(config)
@@ -47,8 +83,6 @@ def checked_model(config: Mapping[str, Any]) -> Model | None:
             f"ml.model, {directory}, was changed while it was in use: SHA-256 of its manifest was "
             f"{found}, must be {pinned}; start a new run, or put the old one back"
         )
-    until_ns(config, model)
-    return model
 
 
 def _check_bars(directory: Path, data: Mapping[str, Any], ta: Mapping[str, Any]) -> None:
@@ -100,16 +134,26 @@ def sha256_of(config: Mapping[str, Any]) -> str:
     return hashlib.sha256((directory / MANIFEST).read_bytes()).hexdigest()
 
 
-def until_ns(config: Mapping[str, Any], model: Model | None) -> int:
+def kind_of(config: Mapping[str, Any]) -> str:
+    """Return of which kind the model is; empty: there is none.
+
+    Raises:
+        ModelError: it is missing.
+    """
+    directory = directory_of(config)
+    return "" if directory is None else read_manifest(directory).kind
+
+
+def until_ns(config: Mapping[str, Any], manifest: Manifest | None) -> int:
     """Return until when a model is not too old, by the venue's clock, ns UTC; 0: for ever.
 
     Raises:
         ModelError: it is to become too old, but its data have no date.
     """
     days: int = config["ml"]["model_max_age_days"]
-    if model is None or days == 0:
+    if manifest is None or days == 0:
         return 0
-    ends = [_end_ns(entry) for entry in _histories(model.manifest)]
+    ends = [_end_ns(entry) for entry in _histories(manifest)]
     if not ends or None in ends:
         raise ModelError(
             f"ml.model_max_age_days was {days}, must be 0 for {config['ml']['model']}: the data "
@@ -119,7 +163,8 @@ def until_ns(config: Mapping[str, Any], model: Model | None) -> int:
 
 
 def _histories(manifest: Manifest) -> list[Any]:
-    histories = manifest.card.data.get("histories", [])
+    data = manifest.card.data
+    histories = data.get("histories", [data] if "to" in data else [])
     return list(histories) if isinstance(histories, list) else []
 
 
@@ -127,7 +172,7 @@ def _end_ns(history: Any) -> int | None:
     """Return the end of the data of an instrument, as its card says it."""
     said = history.get("to") if isinstance(history, Mapping) else None
     try:
-        end = datetime.datetime.strptime(str(said), _TIME).replace(tzinfo=datetime.UTC)
+        end = datetime.datetime.strptime(str(said), TIME).replace(tzinfo=datetime.UTC)
     except ValueError:
         return None
     return int(end.timestamp()) * _NS

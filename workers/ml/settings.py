@@ -94,6 +94,20 @@ class EntryCaps(NamedTuple):
         )
 
 
+class MlAsking(NamedTuple):
+    """How another process is asked for what the model says. `native/ml.hpp` has the same.
+
+    Attributes:
+        needed: Bit i: the model uses value i of a row.
+        timeout_ns: So long a decision waits for the answer.
+        most: Questions that may be under way.
+    """
+
+    needed: int
+    timeout_ns: int
+    most: int
+
+
 def share(bp: int) -> float:
     """Return basis points as a share."""
     return float(bp) / WHOLE_BP

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from pipeline.stage import TICK, Stage
+from pipeline.topology import asks
 from pipeline.vocabulary import BOOKS
 from workers import native
 from workers.ml import reference
@@ -20,7 +21,7 @@ from workers.ta.kept import row_dtype
 
 WORD = 8
 
-_NATIVE: Final = {BLEND: native.blend, MOVING_AVERAGE: native.moving_average}
+NATIVE: Final = {BLEND: native.blend, MOVING_AVERAGE: native.moving_average}
 
 
 class Strategies(Stage):
@@ -43,6 +44,15 @@ class Strategies(Stage):
         super().__init__(config)
         self.strategy_name: str = config["ml"]["strategy"]
         self.strategy = load(self.strategy_name)
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Strategies:
+        """Return the stage, which asks another process if the model is not evaluated natively."""
+        if asks(config):
+            from workers.ml.asking import AskingStrategies  # which needs this module
+
+            return AskingStrategies(config)
+        return cls(config)
 
     def cells(self) -> dict[str, tuple[np.dtype[Any], int]]:
         """Return the state: of instruments, the stage, the books, strategy and correlations."""
@@ -77,12 +87,14 @@ class Strategies(Stage):
         Raises:
             ModelError: as `check`.
         """
-        if self.strategy_name not in _NATIVE:
+        if self.strategy_name not in NATIVE:
             return self.reference()
         model = self.model()
-        settings = MlSettings.of(self.config, until_ns(self.config, model))
+        settings = MlSettings.of(
+            self.config, until_ns(self.config, None if model is None else model.manifest)
+        )
         own = None if model is None else model.native
-        return _NATIVE[self.strategy_name](settings, self._caps(), own, self.instruments)
+        return NATIVE[self.strategy_name](settings, self._caps(), own, self.instruments)
 
     def reference(self) -> reference.MachineLearning:
         """Return the kernel in Python, for whichever strategy.
@@ -91,7 +103,9 @@ class Strategies(Stage):
             ModelError: as `check`.
         """
         model = self.model()
-        settings = MlSettings.of(self.config, until_ns(self.config, model))
+        settings = MlSettings.of(
+            self.config, until_ns(self.config, None if model is None else model.manifest)
+        )
         return reference.MachineLearning(
             settings, self._caps(), self.instruments, self.strategy, model, self.strategy_name
         )

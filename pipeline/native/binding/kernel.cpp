@@ -149,6 +149,8 @@ void bind_kernel(nb::module_& module) {
     layouts["Quote"] = described<Quote>();
     layouts["Context"] = described<Context>();
     layouts["Features"] = described<Features>();
+    layouts["Question"] = described<Question>();
+    layouts["Answer"] = described<Answer>();
     layouts["Correlations"] = described<Correlations>();
     layouts["Intent"] = described<Intent>();
     layouts["Order"] = described<Order>();

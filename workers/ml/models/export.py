@@ -8,7 +8,7 @@ import io
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def export(
     manifest = msgspec.structs.replace(draft, check=_compared(estimator, rows, draft, data))
     text = manifests.encode(manifest)
     manifests.decode(text)  # what is written can be read
-    _write(Path(directory), data, text)
+    write_files(Path(directory), {manifests.ARRAYS: data, manifests.MANIFEST: text})
     return manifest
 
 
@@ -163,12 +163,17 @@ def _one_thread(estimator: Any) -> Iterator[None]:
         estimator.n_jobs = before
 
 
-def _write(directory: Path, data: bytes, text: bytes) -> None:
+def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write files of these names, all or none, for their owner only; each appears in its turn.
+
+    Raises:
+        ModelError: the directory cannot be written to.
+    """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.ExitStack() as undo:
             written = []
-            for name, content in ((manifests.ARRAYS, data), (manifests.MANIFEST, text)):
+            for name, content in files.items():
                 fd, path = tempfile.mkstemp(prefix=f".{name}.", dir=directory)  # of mode 0600
                 undo.callback(Path(path).unlink, missing_ok=True)
                 with os.fdopen(fd, "wb") as file:

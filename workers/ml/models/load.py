@@ -87,9 +87,14 @@ def load(directory: str | Path, kernel: Kernel | None = None) -> Model:
     directory = Path(directory)
     manifest = read_manifest(directory)
     if kernel is not None:
-        _check_kernel(directory, manifest.card.kernel, kernel)
+        check_kernel(directory, manifest.card.kernel, kernel)
+    if manifest.kind == "skops":
+        raise ModelError(
+            f"{directory / manifests.MANIFEST}: kind was skops, which only the process `model` "
+            "evaluates; must be hgb, rf or lr here"
+        )
     path = directory / manifests.ARRAYS
-    data = _read(path, manifests.MOST_ARRAYS_BYTES)
+    data = read(path, manifests.MOST_ARRAYS_BYTES)
     try:
         return made(manifest, data, kernel)
     except ModelError as error:
@@ -115,13 +120,18 @@ def read_manifest(directory: str | Path) -> Manifest:
     """
     path = Path(directory) / manifests.MANIFEST
     try:
-        return manifests.decode(_read(path, manifests.MOST_MANIFEST_BYTES))
+        return manifests.decode(read(path, manifests.MOST_MANIFEST_BYTES))
     except ModelError as error:
         text = str(error)
         raise ModelError(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
-def _read(path: Path, most_bytes: int) -> bytes:
+def read(path: Path, most_bytes: int) -> bytes:
+    """Return a file.
+
+    Raises:
+        ModelError: it cannot be read, or is too large.
+    """
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -135,7 +145,7 @@ def _read(path: Path, most_bytes: int) -> bytes:
         ) from error
 
 
-def _check_kernel(directory: Path, trained: Kernel, running: Kernel) -> None:
+def check_kernel(directory: Path, trained: Kernel, running: Kernel) -> None:
     """Raise ModelError, with both lists, unless they compute the same rows."""
     if trained == running:
         return

@@ -14,13 +14,14 @@ SCHEMA: Final = 1
 
 MANIFEST: Final = "manifest.json"
 ARRAYS: Final = "model.npz"
+ESTIMATOR: Final = "model.skops"
 
 MOST_FEATURES: Final = 64
 """As many as a row has bits of validity."""
 MOST_MANIFEST_BYTES: Final = 1 << 22
 MOST_ARRAYS_BYTES: Final = 1 << 30
 
-Kind = Literal["hgb", "rf", "lr"]
+Kind = Literal["hgb", "rf", "lr", "skops"]
 Calibration = Literal["none", "sigmoid", "isotonic"]
 
 ESTIMATOR_ARRAYS: Final[dict[str, tuple[str, ...]]] = {
@@ -41,6 +42,7 @@ INTEGER_ARRAYS: Final = frozenset({"feature", "right", "root"})
 _Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 _Count = Annotated[int, Meta(ge=0, le=MOST_ARRAYS_BYTES)]
 _Name = Annotated[str, Meta(min_length=1, max_length=100)]
+_TypeName = Annotated[str, Meta(min_length=1, max_length=500)]
 _Names = Annotated[tuple[_Name, ...], Meta(min_length=1, max_length=MOST_FEATURES)]
 
 
@@ -97,7 +99,7 @@ class Vector(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Arrays(Struct, frozen=True, forbid_unknown_fields=True):
-    """The file with the arrays."""
+    """The file with the arrays, or with the estimator: that has no vectors."""
 
     bytes: _Count
     sha256: _Digest
@@ -118,14 +120,17 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True):
     max_abs_diff: float
 
 
-class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """All of manifest.json.
 
     Attributes:
         schema: SCHEMA.
-        kind: hgb: histogram gradient boosting; rf: random forest; lr: logistic regression.
-        calibration: From the estimator's score to a probability.
+        kind: hgb: histogram gradient boosting; rf: random forest; lr: logistic regression; skops:
+            any other estimator, which is in a file of its own and not evaluated natively.
+        calibration: From the estimator's score to a probability; of skops: none besides its own.
+        check: Of skops: of no rows, as there is nothing to compare.
         versions: Of the libraries that it was made with.
+        trusted: Types in the estimator's file beyond those that skops knows to be safe.
     """
 
     schema: int
@@ -135,6 +140,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     arrays: Arrays
     check: Check
     versions: dict[str, str]
+    trusted: tuple[_TypeName, ...] = ()
 
 
 class _AnySchema(Struct):

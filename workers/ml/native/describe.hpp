@@ -5,7 +5,8 @@
 #include "state.hpp"
 
 BOT4_DESCRIBE(bot4::MlState, position, pending, wanted, score, spent, asked, missing, stale,
-              entering, move)
-BOT4_DESCRIBE(bot4::MlStage, last_intent_id)
+              entering, move, question, asked_ns)
+BOT4_DESCRIBE(bot4::MlStage, last_intent_id, last_question, last_answer, silent_since_ns, late,
+              refused, ignored, unasked)
 BOT4_DESCRIBE(bot4::MlBook, position, entered, stop, target, spent, trades, result_bp, open_bp)
 BOT4_DESCRIBE(bot4::MovingAverageState, sign)

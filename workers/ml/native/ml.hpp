@@ -6,7 +6,10 @@
 // the circle ml -> risk -> ml cannot fill up.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -21,17 +24,27 @@
 
 namespace bot4 {
 
+/// How another process is asked for what the model says. workers/ml/asking.py says what each is.
+struct MlAsking {
+  std::uint64_t needed;     // bit i: the model uses value i of a row
+  std::int64_t timeout_ns;
+  std::uint64_t most;       // questions under way
+};
+
 template <class Strategy>
 class MachineLearning final : public Kernel {
  public:
-  /// `model` is null if there is none.
+  /// `model` is null if there is none here; with `asking` another process has it.
   MachineLearning(const MlSettings& settings, std::vector<EntryCaps> caps,
-                  std::unique_ptr<const Model> model, std::vector<Instrument> instruments)
+                  std::unique_ptr<const Model> model, std::vector<Instrument> instruments,
+                  std::optional<MlAsking> asking = {})
       : settings_(settings),
         caps_(std::move(caps)),
         model_(std::move(model)),
         instruments_(std::move(instruments)),
-        correlations_(kCorrelations, instruments_.size()) {
+        correlations_(kCorrelations, instruments_.size()),
+        asking_(asking),
+        features_source_(asking ? kFeaturesOrAnswers + 1 : kFeaturesOrAnswers) {
     if (caps_.size() != instruments_.size())
       throw std::invalid_argument("caps of " + std::to_string(caps_.size()) +
                                   " instruments, must be of " +
@@ -39,15 +52,20 @@ class MachineLearning final : public Kernel {
   }
 
   void step(const Context& context, const void* input, State& state, Emit& emit) override {
-    if (input == nullptr) return;
-    if (context.source == kOutcomes) {
+    if (input == nullptr) {
+      if (asking_) take_tick(context, state, emit);
+    } else if (context.source == kOutcomes) {
       const Outcome& outcome = *static_cast<const Outcome*>(input);
       check_instrument("outcome", outcome.header);
       take_outcome(outcome, state.edit<MlState>(kInstruments, outcome.header.instrument));
-    } else if (context.source == kClusters) {
+    } else if (context.source == features_source_ + 1) {
       const Correlations& row = *static_cast<const Correlations*>(input);
       check_instrument("correlations row", row.header);
       correlations_.take(row, state);
+    } else if (context.source != features_source_) {
+      const Answer& answer = *static_cast<const Answer*>(input);
+      check_instrument("answer", answer.header);
+      take_answer(context, answer, state, emit);
     } else {
       const Features& row = *static_cast<const Features*>(input);
       check_instrument("features row", row.header);
@@ -55,15 +73,17 @@ class MachineLearning final : public Kernel {
         throw std::invalid_argument(
             "features row " + std::to_string(row.header.sequence) + ": version was " +
             std::to_string(row.version) + ", must be " + std::to_string(kFeaturesVersion));
-      take_row(context, row, state, emit);
+      if (asking_) ask(context, row, state, emit);
+      else decide(context, row, predict(row, state), state, emit);
     }
   }
 
  private:
-  enum Source : std::uint32_t { kOutcomes, kFeaturesRing, kClusters };
-  enum Group : std::size_t { kInstruments, kStage, kBooks, kStrategy, kCorrelations };
+  enum Source : std::uint32_t { kOutcomes, kFeaturesOrAnswers };  // then features; then clusters
+  enum Group : std::size_t { kInstruments, kStage, kBooks, kStrategy, kCorrelations, kRows };
   enum Book : std::uint64_t { kTaOnly, kMlOnly, kBoth, kBooksEach };
-  static constexpr std::size_t kIntents = 0;  // output ring
+  static constexpr std::size_t kIntents = 0, kQuestions = 1;  // output rings
+  static constexpr Prediction kNoAnswer{Model::kNeutral, true};
 
   void check_instrument(const char* what, const Header& header) const {
     if (header.instrument >= instruments_.size())
@@ -95,11 +115,111 @@ class MachineLearning final : public Kernel {
     }
   }
 
-  void take_row(const Context& context, const Features& row, State& state, Emit& emit) const {
+  /// Asks for a row, whose decision then waits for the answer; or decides without one.
+  void ask(const Context& context, const Features& row, State& state, Emit& emit) const {
+    const std::uint32_t index = row.header.instrument;
+    MlState& own = state.edit<MlState>(kInstruments, index);
+    MlStage& stage = state.edit<MlStage>(kStage, 0);
+    // The next bar is there before the answer: what is asked for it comes too late for this one.
+    if (own.question != 0) decide_without(context, false, own, stage, state, emit);
+    own.asked += 1;
+    if (is_stale(row)) {
+      own.stale += 1;
+      return decide(context, row, kNoAnswer, state, emit);
+    }
+    if (!has_all(row)) {
+      own.missing += 1;
+      return decide(context, row, kNoAnswer, state, emit);
+    }
+    const std::uint64_t under_way = stage.last_question - stage.last_answer;
+    if (under_way >= asking_->most) {
+      stage.unasked += 1;
+      count_miss(context, false, own, stage);
+      return decide(context, row, kNoAnswer, state, emit);
+    }
+    if (under_way == 0) stage.silent_since_ns = context.now_ns;
+    own.question = ++stage.last_question;
+    own.asked_ns = context.now_ns;
+    state.edit<Features>(kRows, index) = row;
+    Question question{};
+    question.header.instrument = index;
+    question.header.venue_ns = row.header.venue_ns;
+    question.header.received_ns = row.header.received_ns;
+    question.question_id = own.question;
+    question.valid = row.valid;
+    std::copy(std::begin(row.value), std::end(row.value), question.value);
+    emit(kQuestions, question);
+  }
+
+  void take_answer(const Context& context, const Answer& answer, State& state, Emit& emit) const {
+    const std::uint32_t index = answer.header.instrument;
+    MlStage& stage = state.edit<MlStage>(kStage, 0);
+    const bool is_new =
+        answer.question_id > stage.last_answer && answer.question_id <= stage.last_question;
+    if (is_new) {
+      stage.last_answer = answer.question_id;
+      stage.silent_since_ns = context.now_ns;
+    }
+    if (!is_new || state.read<MlState>(kInstruments, index).question != answer.question_id) {
+      stage.ignored += 1;
+      return;
+    }
+    MlState& own = state.edit<MlState>(kInstruments, index);
+    if (context.now_ns - own.asked_ns >= asking_->timeout_ns)
+      return decide_without(context, true, own, stage, state, emit);
+    own.question = 0;
+    const double p = answer.probability;
+    // Written so that a NaN is none either.
+    const bool is_answer = answer.refusal == Refusal::kNone && p >= 0.0 && p <= 1.0;
+    if (!is_answer) {
+      own.missing += 1;
+      stage.refused += 1;
+    }
+    decide(context, state.read<Features>(kRows, index),
+           is_answer ? Prediction{p, false} : kNoAnswer, state, emit);
+  }
+
+  /// Ticks come once for each instrument.
+  void take_tick(const Context& context, State& state, Emit& emit) const {
+    const MlState& seen = state.read<MlState>(kInstruments, context.instrument);
+    if (seen.question == 0 || context.now_ns - seen.asked_ns < asking_->timeout_ns) return;
+    decide_without(context, true, state.edit<MlState>(kInstruments, context.instrument),
+                   state.edit<MlStage>(kStage, 0), state, emit);
+  }
+
+  /// Decides on the row that waits, whose answer is not waited for any longer.
+  void decide_without(const Context& context, bool timed_out, MlState& own, MlStage& stage,
+                      State& state, Emit& emit) const {
+    own.question = 0;
+    count_miss(context, timed_out, own, stage);
+    decide(context, state.read<Features>(kRows, context.instrument), kNoAnswer, state, emit);
+  }
+
+  void count_miss(const Context& context, bool timed_out, MlState& own, MlStage& stage) const {
+    own.missing += 1;
+    stage.late +=
+        timed_out || context.now_ns - stage.silent_since_ns >= asking_->timeout_ns ? 1 : 0;
+  }
+
+  bool is_stale(const Features& row) const {
+    // A row that does not say when it is of could be of any time.
+    const std::int64_t venue_ns = row.header.venue_ns;
+    return settings_.model_until_ns != 0 && (venue_ns == 0 || venue_ns > settings_.model_until_ns);
+  }
+
+  /// Whether a row has all that the model uses, valid and finite.
+  bool has_all(const Features& row) const {
+    if ((row.valid & asking_->needed) != asking_->needed) return false;
+    for (unsigned i = 0; i < Features::kMost; ++i)
+      if ((asking_->needed >> i & 1) != 0 && !std::isfinite(row.value[i])) return false;
+    return true;
+  }
+
+  void decide(const Context& context, const Features& row, const Prediction& prediction,
+              State& state, Emit& emit) const {
     const std::uint32_t index = row.header.instrument;
     const Instrument& instrument = instruments_[index];
     MlState& own = state.edit<MlState>(kInstruments, index);
-    const Prediction prediction = predict(row, own);
     const double ml = 2.0 * prediction.probability - 1.0;
     const std::optional<double> ta =
         Strategy::on_features(row, state.edit<typename Strategy::State>(kStrategy, index));
@@ -154,14 +274,13 @@ class MachineLearning final : public Kernel {
   }
 
   /// Neutral only if there is a model, and no answer of it.
-  Prediction predict(const Features& row, MlState& own) const {
+  Prediction predict(const Features& row, State& state) const {
     if (model_ == nullptr) return {Model::kNeutral, false};
+    MlState& own = state.edit<MlState>(kInstruments, row.header.instrument);
     own.asked += 1;
-    // A row that does not say when it is of could be of any time.
-    const std::int64_t venue_ns = row.header.venue_ns;
-    if (settings_.model_until_ns != 0 && (venue_ns == 0 || venue_ns > settings_.model_until_ns)) {
+    if (is_stale(row)) {
       own.stale += 1;
-      return {Model::kNeutral, true};
+      return kNoAnswer;
     }
     const Prediction made = model_->evaluate(row.value, row.valid);
     own.missing += made.is_neutral;
@@ -206,6 +325,8 @@ class MachineLearning final : public Kernel {
   const std::unique_ptr<const Model> model_;
   const std::vector<Instrument> instruments_;
   const KeptCorrelations correlations_;
+  const std::optional<MlAsking> asking_;
+  const std::uint32_t features_source_;  // answers, if there are any, come before it
 };
 
 }  // namespace bot4

@@ -17,14 +17,25 @@ struct MlState {
   std::uint64_t stale;    // ... or was too old
   std::int64_t entering;  // lots of the pending entry that are not filled
   double move;            // in ticks, by which the risk of what is held is measured; see rules.hpp
+  // If another process evaluates the model: whose answer the last row waits for.
+  std::uint64_t question;  // 0: it waits for none
+  std::int64_t asked_ns;
 };
-static_assert(sizeof(MlState) == 80);
+static_assert(sizeof(MlState) == 96);
 
 /// Of the stage.
 struct MlStage {
   std::uint64_t last_intent_id;
+  // If another process evaluates the model:
+  std::uint64_t last_question;      // that was asked, ...
+  std::uint64_t last_answer;        // ... and that was answered; what is between is under way
+  std::int64_t silent_since_ns;     // of the last answer, or of the first question since
+  std::uint64_t late;               // rows whose answer was over its budget, each a slow call
+  std::uint64_t refused;            // answers that were none
+  std::uint64_t ignored;            // answers that nobody waited for
+  std::uint64_t unasked;            // rows for which there were too many questions under way
 };
-static_assert(sizeof(MlStage) == 8);
+static_assert(sizeof(MlStage) == 64);
 
 /// What would have been earned in an instrument by one way to score, at closes and net of costs.
 struct MlBook {

@@ -1,0 +1,1 @@
+"""The process that evaluates a model which is not evaluated natively."""
