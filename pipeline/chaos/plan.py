@@ -18,6 +18,9 @@ POINTS: Final = {"feed": (2, 1, 3, 4), "stage": (4, 3, 5, 2, 6, 1, 7)}
 workers/feed/native/publisher.hpp. They are a few instructions wide, so no kill from outside would
 hit them in a lifetime. Those at which most can go wrong come first."""
 
+_WHENEVER: Final = ("supervisor", topology.MODEL)
+"""These cannot be told to."""
+
 LEAST = 3
 """Each process is killed so often, if there are enough kills."""
 
@@ -31,14 +34,27 @@ class Kill:
     point: int
 
 
-def plan(seed: int, events: int, kills: int, only: str | None) -> list[Kill]:
+def plan(
+    seed: int,
+    events: int,
+    kills: int,
+    only: str | None,
+    processes: Sequence[str] = topology.PIPELINE,
+) -> list[Kill]:
     """Return so many kills, in the order of their positions.
 
-    They are spread over the middle 85 % of the events; the stages take turns in random order, so
+    They are spread over the middle 85 % of the events; the processes take turns in random order, so
     each gets its share.
+
+    Args:
+        seed: Of all that is random.
+        events: Market records of the run.
+        kills: How many.
+        only: The process that all of them hit, if it is one.
+        processes: Else those that take turns.
     """
     source = random.Random(seed)  # noqa: S311 - to be repeatable is the point
-    processes: Sequence[str] = [only] if only else topology.PIPELINE
+    processes = [only] if only else processes
     victims: list[str] = []
     while len(victims) < kills:
         victims += source.sample(processes, len(processes))
@@ -54,7 +70,7 @@ def plan(seed: int, events: int, kills: int, only: str | None) -> list[Kill]:
         Kill(
             position,
             process,
-            OUTSIDE if process == "supervisor" or number % 4 == 3 else next(points[process]),
+            OUTSIDE if process in _WHENEVER or number % 4 == 3 else next(points[process]),
         )
         for number, (position, process) in enumerate(zip(positions, victims, strict=True))
     ]

@@ -17,7 +17,7 @@ from pipeline import topology
 from pipeline.chaos.plan import OUTSIDE, Kill
 from pipeline.chaos.recorder import Recorder
 from pipeline.chaos.verify import Verdict, verify
-from pipeline.chaos.victim import TRADES_ALL_THE_TIME, ChaosError, Victim
+from pipeline.chaos.victim import START_S, TRADES_ALL_THE_TIME, ChaosError, Victim
 from pipeline.stage import load_object
 from shm import Segment
 
@@ -45,6 +45,7 @@ SETTINGS: Final[Mapping[str, str]] = {
 """How a chaos run differs from the default configuration."""
 
 _POLL_MS = 4.0
+_MODEL_START_S = 120.0  # it is loaded before the run begins
 
 
 @dataclass(slots=True)
@@ -81,6 +82,7 @@ class ChaosRun:
         sabotage: str | None,
         report: Callable[[str], None],
         strategy: str | None = None,
+        model: str | None = None,
     ) -> None:
         """Prepare it. `report` is given a sentence for each kill."""
         settings = {
@@ -91,6 +93,14 @@ class ChaosRun:
         }
         if strategy is not None:
             settings["ml.strategy"] = strategy
+        self._patience_s = START_S
+        if model is not None:
+            self._patience_s = _MODEL_START_S
+            settings["ml.model"] = model
+            # Nor is it an illness that a model that is killed has no answer.
+            settings |= {"breakers.ml.consecutive": "0", "breakers.ml.failure_bp": "10000"}
+            for window in ("ta.fast", "ta.slow"):
+                del settings[window]  # the model is of features with the windows that there are
         sabotaged = ("--sabotage", sabotage) if sabotage else ()
         self._victim = Victim(name, settings, "--events", str(events), *sabotaged)
         self._report = report
@@ -107,7 +117,7 @@ class ChaosRun:
         """
         try:
             self._victim.start()
-            segment = self._victim.attach()
+            segment = self._victim.attach(self._patience_s)
             with segment:
                 self._chase(segment, plan)
                 self._finish(segment)

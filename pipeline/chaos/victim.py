@@ -11,7 +11,7 @@ from typing import Final
 
 from shm import Segment, SegmentNotFoundError, list_segments
 
-_START_S = 20.0
+START_S = 20.0
 
 
 TRADES_ALL_THE_TIME: Final[Mapping[str, str]] = {
@@ -57,13 +57,13 @@ class Victim:
             self._command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def attach(self) -> Segment:
+    def attach(self, patience_s: float = START_S) -> Segment:
         """Return its segment as soon as there is one.
 
         Raises:
             ChaosError: it did not start.
         """
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline and self.process.poll() is None:
             for info in list_segments(self.name):
                 if info.state == "running":
@@ -73,7 +73,7 @@ class Victim:
                         continue
             time.sleep(0.002)
         self.process.kill()
-        raise ChaosError(f"the run did not start within {_START_S:g} s: {self.messages()}")
+        raise ChaosError(f"the run did not start within {patience_s:g} s: {self.messages()}")
 
     def messages(self) -> str:
         """Wait for its end; return what it said."""

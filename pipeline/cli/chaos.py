@@ -17,6 +17,7 @@ from pipeline.chaos.recorder import RecorderError
 from pipeline.chaos.run import ChaosRun, as_json
 from pipeline.chaos.victim import ChaosError
 from pipeline.cli.failure import FAILURE, exit_with_message
+from pipeline.stage import load_object
 
 LEAST_ORDERS = 1000
 """A run with fewer orders proves too little."""
@@ -35,9 +36,16 @@ def command() -> None:
     "--rate", type=click.IntRange(min=1), default=10_000, show_default=True, help="Events a second."
 )
 @click.option(
-    "--stage", type=click.Choice([*topology.PIPELINE, "supervisor"]), help="Only this one."
+    "--stage",
+    type=click.Choice([*topology.PIPELINE, topology.MODEL, "supervisor"]),
+    help="Only this one.",
 )
 @click.option("--strategy", help="Run this one, as ml.strategy names it; your own, for example.")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
+    help="Run with this one; if it has a process of its own, that is killed as well.",
+)
 @click.option(
     "--sabotage",
     type=click.Choice(["dedupe", "slots", "context"]),
@@ -51,6 +59,7 @@ def kill_command(
     rate: int,
     stage: str | None,
     strategy: str | None,
+    model: Path | None,
     sabotage: str | None,
     as_json_object: bool,
 ) -> None:
@@ -77,8 +86,9 @@ def kill_command(
             sabotage=sabotage,
             report=say,
             strategy=strategy,
+            model=None if model is None else str(model),
         )
-        outcome = run.execute(plan(seed, events, kills, stage))
+        outcome = run.execute(plan(seed, events, kills, stage, _victims(model)))
     figures = as_json(outcome)
     if as_json_object:
         click.echo(json.dumps(figures))
@@ -95,6 +105,13 @@ def kill_command(
             "anything; use more --events"
         )
         raise click.exceptions.Exit(FAILURE)
+
+
+def _victims(model: Path | None) -> tuple[str, ...]:
+    """Return the processes that are killed in turn."""
+    if model is None or not load_object("workers.ml.models:read_manifest")(model).is_asked:
+        return topology.PIPELINE
+    return (*topology.PIPELINE, topology.MODEL)
 
 
 @command.command("breakers")

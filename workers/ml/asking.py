@@ -18,8 +18,8 @@ from workers.ml.settings import MlAsking, MlSettings
 from workers.ml.stage import NATIVE, Strategies
 from workers.ta.features import FEATURE_NAMES
 
-CHECK_S = 60.0
-"""So long scikit-learn and a large estimator may take to be loaded."""
+CHECK_S = 120.0
+"""So long scikit-learn and a large estimator may take to be loaded, on a busy machine."""
 
 
 class AskingStrategies(Strategies):

@@ -113,6 +113,10 @@ class Strategies(Stage):
     def _caps(self) -> list[EntryCaps]:
         return [EntryCaps.of(self.config, instrument) for instrument in self.instruments]
 
+    def _settings(self, model: Model | None) -> MlSettings:
+        manifest = None if model is None else model.manifest
+        return MlSettings.of(self.config, until_ns(self.config, manifest))
+
 
 def _in_whole_words(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the same fields in a record whose size is a multiple of 8, as cells want it."""

@@ -142,6 +142,11 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
     versions: dict[str, str]
     trusted: tuple[_TypeName, ...] = ()
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether another process evaluates it."""
+        return self.kind == "skops"
+
 
 class _AnySchema(Struct):
     schema: int
