@@ -27,7 +27,7 @@ from rich.table import Table
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/ml.py
 
-from perf import machine
+from perf import asked, machine
 from workers.ml.models import Card, Kernel, ModelError, export, load
 from workers.ml.models.export import LEAST_ROWS
 from workers.ml.models.load import ALL_VALID
@@ -52,6 +52,8 @@ regression, standardised; each trained on {TRAINING_ROWS:,} seeded random rows. 
 other, each with other rows, and are timed one by one from Python; reading the clock is not
 subtracted. Caches are warm. max_abs_diff is from scikit-learn's on {LEAST_ROWS:,} rows.
 All on one thread. bot4: the native evaluator through its binding, into arrays that are there.
+{asked.CASE}: a logistic regression in a process of its own, placed as in a
+run; from a question's way into its ring until its answer is taken, by a loop that yields.
 scikit-learn: predict_proba, with assume_finite. onnxruntime: converted by skl2onnx, float32.
 Repeats are interleaved, figures are their medians. Excluded: training, loading."""
 
@@ -130,6 +132,14 @@ def run(seconds: float, repeats: int) -> dict[str, Any]:
                 samples[peer.name, _case(peer.kind, count)].append(
                     _measure(peer, rows, count, seconds)
                 )
+    if peers:
+        try:
+            with asked.asked() as desk:
+                differences["bot4", asked.CASE.split()[0]] = desk.difference(200)
+                for _ in range(repeats):
+                    samples["bot4", asked.CASE].append(desk.measure(seconds))
+        except (ImportError, ModelError) as error:
+            skipped[f"bot4 {asked.CASE}"] = str(error)
     results = [
         {
             "name": name,
@@ -174,6 +184,15 @@ def expectations(results: Sequence[Result]) -> list[dict[str, Any]]:
                 "met": None if difference is None else difference <= most,
             },
         ]
+    trip = ours.get(asked.CASE)
+    trip_ms = None if trip is None else trip["p99_us"] / 1e3
+    found.append(
+        {
+            "expected": f"{asked.CASE}: p99 within the budget of {asked.BUDGET_MS:g} ms",
+            "measured": trip_ms,
+            "met": None if trip_ms is None else trip_ms < asked.BUDGET_MS,
+        }
+    )
     return found
 
 

@@ -88,7 +88,7 @@ class AskingStrategies(Strategies):
         """
         if self.strategy_name not in NATIVE:
             return self.reference()
-        settings, asking = self._settings()
+        settings, asking = self._reckoned()
         return NATIVE[self.strategy_name](
             settings, self._caps(), None, self.instruments, asking
         )
@@ -99,7 +99,7 @@ class AskingStrategies(Strategies):
         Raises:
             ModelError: as `check`.
         """
-        settings, asking = self._settings()
+        settings, asking = self._reckoned()
         return reference.MachineLearning(
             settings,
             self._caps(),
@@ -110,7 +110,7 @@ class AskingStrategies(Strategies):
             asking,
         )
 
-    def _settings(self) -> tuple[MlSettings, MlAsking]:
+    def _reckoned(self) -> tuple[MlSettings, MlAsking]:
         manifest = self.manifest()
         places = columns(manifest)
         asking = MlAsking(

@@ -90,9 +90,7 @@ class Strategies(Stage):
         if self.strategy_name not in NATIVE:
             return self.reference()
         model = self.model()
-        settings = MlSettings.of(
-            self.config, until_ns(self.config, None if model is None else model.manifest)
-        )
+        settings = self._settings(model)
         own = None if model is None else model.native
         return NATIVE[self.strategy_name](settings, self._caps(), own, self.instruments)
 
@@ -103,9 +101,7 @@ class Strategies(Stage):
             ModelError: as `check`.
         """
         model = self.model()
-        settings = MlSettings.of(
-            self.config, until_ns(self.config, None if model is None else model.manifest)
-        )
+        settings = self._settings(model)
         return reference.MachineLearning(
             settings, self._caps(), self.instruments, self.strategy, model, self.strategy_name
         )

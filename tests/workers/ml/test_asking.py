@@ -46,7 +46,7 @@ def stage_of(model: Path, instruments: int = 1, **settings: Any) -> Strategies:
 
 def drive(engine: str, model: Path, instruments: int = 1, **settings: Any) -> Driver:
     stage = stage_of(model, instruments, **settings)
-    return Driver(stage, kernel=None if engine == "native" else stage.reference())  # type: ignore[attr-defined]
+    return Driver(stage, kernel=None if engine == "native" else stage.reference())
 
 
 def row(score: float = 0.9, *, venue_ns: int = 60, instrument: int = 0) -> Array:
