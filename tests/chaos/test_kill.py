@@ -13,8 +13,10 @@ import workers.ml
 from pipeline import topology
 from pipeline.chaos.plan import plan
 from pipeline.chaos.run import ChaosRun
+from pipeline.config import load
 from shm import list_segments
 from tests.pipeline.supervisor.started import BOT4, PATIENCE_S, environment
+from tests.workers.ml.estimators import imported
 
 
 def chaos(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -62,6 +64,26 @@ def test_nor_do_those_of_a_strategy_of_ones_own_in_a_file(tmp_path: Path, name: 
     )
     outcome = run.execute(plan(7, 20_000, 6, "ml"))
     assert outcome.killed == {"ml": 6}
+    assert outcome.verdict.findings == []
+    assert outcome.verdict.is_clean
+    assert outcome.replayed > 0
+    assert outcome.verdict.orders >= 10
+
+
+def test_nor_do_those_of_a_model_in_a_process_of_its_own(tmp_path: Path, name: str) -> None:
+    model, _ = imported(tmp_path, load(None, environ={}).resolved())
+    run = ChaosRun(
+        name,
+        tmp_path,
+        events=16_000,
+        rate=1_600,
+        seed=7,
+        sabotage=None,
+        report=print,
+        model=str(model),
+    )
+    outcome = run.execute(plan(7, 16_000, 6, None, ("ml", topology.MODEL)))
+    assert outcome.killed == {"ml": 3, topology.MODEL: 3}
     assert outcome.verdict.findings == []
     assert outcome.verdict.is_clean
     assert outcome.replayed > 0

@@ -383,3 +383,20 @@ def test_the_components_of_a_process_are_those_of_all_venues(awake: Eye) -> None
     assert components_of("feed", config) == ("feed.other", "feed.sim")
     assert components_of("ta", config) == ("ta",)
     assert components_of("exchange", config) == ()
+
+
+def test_decisions_without_the_answer_of_the_model_make_ml_sick_for_a_look(cast: Cast) -> None:
+    cast.config["ml"]["model_kind"] = "skops"
+    eye = Eye(cast)
+    cast.begin()
+    assert eye.look()["ml"].ok
+    stage = cast.segment.cells_writer("ml.stage", 0)
+    stage.edit(0)["late"] = 2
+    stage.stamp(1)
+    cast.store("ml", committed=1)
+    seen = eye.look()
+    assert seen["ml"].judged
+    assert seen["ml"].wrong == "2 decisions without the model's answer within 750 ms"
+    assert seen["ml"].duration_ns == 750 * MS
+    assert all(health.ok for name, health in seen.items() if name != "ml")
+    assert eye.look()["ml"].ok
