@@ -73,6 +73,10 @@ def kill_command(
     def say(text: str) -> None:
         click.echo(text, err=as_json_object)
 
+    with exit_with_message():
+        processes = _victims(model)
+    if stage == topology.MODEL and stage not in processes:
+        raise click.UsageError(f"--stage {stage} needs a --model with a process of its own")
     with (
         exit_with_message(ChaosError, RecorderError),
         tempfile.TemporaryDirectory(prefix="bot4-chaos-") as folder,
@@ -88,7 +92,7 @@ def kill_command(
             strategy=strategy,
             model=None if model is None else str(model),
         )
-        outcome = run.execute(plan(seed, events, kills, stage, _victims(model)))
+        outcome = run.execute(plan(seed, events, kills, stage, processes))
     figures = as_json(outcome)
     if as_json_object:
         click.echo(json.dumps(figures))
@@ -108,7 +112,11 @@ def kill_command(
 
 
 def _victims(model: Path | None) -> tuple[str, ...]:
-    """Return the processes that are killed in turn."""
+    """Return the processes that are killed in turn.
+
+    Raises:
+        StageError: that is no model.
+    """
     if model is None or not load_object("workers.ml.models:read_manifest")(model).is_asked:
         return topology.PIPELINE
     return (*topology.PIPELINE, topology.MODEL)

@@ -83,8 +83,8 @@ class Drain:
         waiting = {
             edge.ring: depth for edge in topology.EDGES if (depth := self._segment.depth(edge.ring))
         }
-        # Questions may stay behind; a row that waits for its answer may not, nor may an answer.
-        if self._helpers:
+        # Questions may stay behind. A row that waits for its answer is decided on, or too late.
+        if self._helpers and not self._is_late():
             rows = int((committed(self._segment, "ml", "instruments")["question"] != 0).sum())
             answers = self._segment.depth("answers")
             waiting |= {ring: n for ring, n in (("features", rows), ("answers", answers)) if n}

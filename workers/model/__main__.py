@@ -10,10 +10,11 @@ from workers.ml.models.estimator import load
 from workers.model.host import run
 
 if __name__ == "__main__":
+    is_check = sys.argv[1] == "--check"
     try:
-        if sys.argv[1] == "--check":
+        if is_check:
             load(sys.argv[2], sys.argv[3:])
         else:
             run(*sys.argv[1:])
     except ModelError as error:
-        sys.exit(str(error))
+        sys.exit(str(error) if is_check else f"bot4: model: {error}")

@@ -94,9 +94,10 @@ def run(name: str, run_id: str, parent: str) -> None:
         loading = Loading(config)
         while not stop.wanted:
             words.store("beat", time.monotonic_ns())
-            if not desk.answer(loading.estimator()):
+            estimator = loading.estimator()
+            if not desk.answer(estimator):
                 doorbell.wait(WAIT_S)
-            elif words.load("first_ns") == 0:
+            elif estimator is not None and words.load("first_ns") == 0:
                 words.store("first_ns", time.monotonic_ns())
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -34,6 +34,7 @@ class Scene:
 
     def __init__(self, segment: Segment, limit_s: float = 5.0) -> None:
         self.now = 100.0
+        self.segment = segment
         self.told: list[tuple[str, int]] = []
         self.alive = {name: Process(name, self.told) for name in topology.PROCESSES}
         self.due: dict[str, float] = {}
@@ -173,3 +174,51 @@ def test_a_source_that_has_died_is_not_waited_for(scene: Scene) -> None:
     scene.due["feed"] = scene.now + 1
     assert scene.advance() == [("exchange", signal.SIGTERM)]
     assert scene.drain.was_told("feed")
+
+
+@pytest.fixture
+def asking(name: str, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    """A run in which ml asks another process."""
+    config["ml"]["model_kind"] = "skops"
+    config["affinity"][topology.MODEL] = []
+    module = sys.modules["pipeline.supervisor.drain"]
+    monkeypatch.setattr(module, "time", module.time)
+    with Segment.create(name, topology.layout(config, config["affinity"])) as segment:
+        scene = Scene(segment)
+        scene.alive[topology.MODEL] = Process(topology.MODEL, scene.told)
+        for source in ("feed", "exchange"):
+            scene.advance()
+            scene.end(source)
+        yield scene
+
+
+def test_a_row_that_waits_for_its_answer_is_waited_for(asking: Scene) -> None:
+    cells = asking.segment.cells_writer("ml.instruments", 0)
+    cells.edit(1)["question"] = 7
+    cells.stamp(1)
+    words = asking.segment.words("ml.words")
+    words.store("committed", 1)
+    assert asking.advance(100) == []
+    cells.begin_next()
+    cells.edit(1)["question"] = 0
+    cells.stamp(2)
+    words.store("committed", 2)
+    fill(asking.segment, "answers")
+    assert asking.advance(100) == []
+    empty(asking.segment, "answers")
+    fill(asking.segment, "questions")  # which nobody waits for
+    assert asking.advance() == [(topology.MODEL, signal.SIGTERM)]
+    asking.end(topology.MODEL)
+    assert asking.advance() == [("ta", signal.SIGTERM)]
+    assert asking.drain.left_behind == ""
+
+
+def test_but_not_for_longer_than_all_the_rest(asking: Scene) -> None:
+    cells = asking.segment.cells_writer("ml.instruments", 0)
+    cells.edit(0)["question"] = 1
+    cells.stamp(1)
+    asking.segment.words("ml.words").store("committed", 1)
+    assert asking.advance(10) == []
+    asking.now += 5.1
+    assert asking.advance() == [(topology.MODEL, signal.SIGTERM)]
+    assert asking.drain.left_behind == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,16 @@ def test_its_rings_are_there_only_for_such_a_model(config: dict[str, Any]) -> No
     config["ml"]["model_kind"] = "hgb"
     assert topology.processes(config) == topology.PROCESSES
     assert topology.edges(config) == topology.EDGES
+
+
+def test_no_ring_waits_for_itself_with_it_either(config: dict[str, Any]) -> None:
+    waits: dict[str, set[str]] = {"questions": {"answers"}}
+    for name in topology.STAGES:
+        stage = topology.stage(name, config)
+        for source in stage.inputs:
+            waits[source] = set(stage.emits[source])
+    assert waits["answers"] == {"intents"}
+    list(TopologicalSorter(waits).static_order())  # raises CycleError
 
 
 @pytest.mark.parametrize("count", [1, 3, 32, 33, 500])

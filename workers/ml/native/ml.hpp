@@ -24,7 +24,7 @@
 
 namespace bot4 {
 
-/// How another process is asked for what the model says. workers/ml/asking.py says what each is.
+/// How another process is asked for what the model says. workers/ml/settings.py says what each is.
 struct MlAsking {
   std::uint64_t needed;     // bit i: the model uses value i of a row
   std::int64_t timeout_ns;
