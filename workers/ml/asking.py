@@ -89,9 +89,7 @@ class AskingStrategies(Strategies):
         if self.strategy_name not in NATIVE:
             return self.reference()
         settings, asking = self._reckoned()
-        return NATIVE[self.strategy_name](
-            settings, self._caps(), None, self.instruments, asking
-        )
+        return NATIVE[self.strategy_name](settings, self._caps(), None, self.instruments, asking)
 
     def reference(self) -> reference.MachineLearning:
         """Return the kernel in Python, for whichever strategy.
