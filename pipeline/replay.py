@@ -26,9 +26,7 @@ class Driver:
         """Drive `kernel` (default: the stage's own)."""
         self.inputs = stage.inputs
         self.outputs = outputs_of(stage.name, edges(stage.config))
-        self._types = [
-            stage.types[ring] if ring in stage.types else edge(ring).dtype for ring in self.inputs
-        ]
+        self._types = [edge(ring).dtype for ring in self.inputs]
         self._cells = stage.cells()
         self._replay = _native.Replay(
             stage.kernel() if kernel is None else kernel,

@@ -188,7 +188,7 @@ def test_its_rings_are_there_only_for_such_a_model(config: dict[str, Any]) -> No
     assert topology.processes(config) == (*topology.PROCESSES, topology.MODEL)
     assert [edge.ring for edge in topology.edges(config)[-2:]] == ["questions", "answers"]
     stage = topology.stage("ml", config)
-    assert stage.inputs == ("outcomes", "answers", "features")
+    assert stage.inputs == ("outcomes", "answers", "features", "clusters")
     assert stage.tick_steps == len(config["instruments"])
     outputs = topology.outputs_of("ml", topology.edges(config))
     assert [edge.ring for edge in outputs] == ["intents", "questions"]

@@ -101,8 +101,11 @@ SAID: Mapping[Denial, tuple[str, ...]] = {
         "one in 100 ms on average; it would pass after 100 ms",
         "one in 100 ms on average; it would pass after 0.000001 ms",
     ),
-    Denial.REPEATED_EXEC: ("orders in a row on this side: 2, must be below 2",),
-    Denial.OPEN_ORDERS: ("orders open: 2, must be below 2",),
+    Denial.REPEATED_EXEC: (
+        "orders in a row on this side: 2, must be below 2",
+        "orders in a row on this side: 3, must be below 2",
+    ),
+    Denial.OPEN_ORDERS: ("orders open: 2, must be below 2", "orders open: 3, must be below 2"),
     Denial.POSITION_SIZE: (
         "the position would be worth 2,100.00 USDT, at most 2,000.00 USDT",
         "the position would be worth 600.00 USDT, at most 500.00 USDT",
@@ -114,7 +117,7 @@ SAID: Mapping[Denial, tuple[str, ...]] = {
     Denial.ASSET_CLASS: ("worst cases in its class would be 1,100.00 USDT, at most 1,000.00 USDT",),
     Denial.LEVERAGE: ("all worst cases would be 1,100.00 USDT, at most 1,000.00 USDT",),
     Denial.CONCENTRATION: ("the position would be worth 1,100.00 USDT, at most 1,000.00 USDT",),
-    Denial.MARGIN: ("shorts would need 1,584.00 USDT, the equity is 1,500.00 USDT",),
+    Denial.MARGIN: ("shorts would need 1,584.00 USDT, the equity is 1,485.00 USDT",),
     Denial.MAX_POSITIONS: ("instruments held or under way: 1, must be below 1",),
     Denial.PER_SYMBOL: ("entries since flat: 2, must be below 2",),
     Denial.BUYING_POWER: ("it costs 100,200.10 USDT at most, 100,100.00 USDT is free",),
@@ -140,6 +143,7 @@ SAID: Mapping[Denial, tuple[str, ...]] = {
     ),
     Denial.COOLDOWN: (
         "no new risk in ONEUSDT for another 1,000 ms",
+        "no new risk in ONEUSDT for another 0.000001 ms",
         "no new risk in ONEUSDT for another 300 s",
     ),
 }
