@@ -16,6 +16,7 @@ from pipeline.kill.positions import committed
 from pipeline.requests import latest, risk_account
 from pipeline.vocabulary import Mode
 from tests.pipeline.supervisor.started import BOT4, Started, environment, until
+from workers.risk.account import limits_in_force
 
 # A market on which nothing is traded: the account is what operators make of it.
 QUIET: dict[str, Any] = {"risk__positions": "1", "risk__stop_cooldown_s": "0", "risk__gross": "1"}
@@ -150,6 +151,28 @@ def is_booked_once(run: Started, before: int) -> None:
     account = risk_account(run.segment)
     assert (account["request"], int(account["equity_e8"]) - before) == (2, 1001 * 10**8)
     run.stop()
+
+
+def test_requests_while_risk_dies_at_every_point_of_a_step(name: str, tmp_path: Path) -> None:
+    patient: dict[str, Any] = {"supervisor__restart_budget": "100", "breakers__restarts": "1000"}
+    with Started(name, tmp_path, **QUIET, **patient) as run:
+        begun(run)
+        for point in range(1, 8):
+            pid = run.pid("risk")
+            run.segment.words("risk.words").store("crash", point << 56)
+            assert ask(run, "flow", str(point), "--reason", "x").exit_code == 0
+            done = ask(run, "limits", "set", f"positions={point + 1}", "--reason", "x")
+            assert done.exit_code == 0, done.stderr
+            if point != 3:  # of a step that emits: on this market there is none
+                run.replaced("risk", pid)
+            assert risk_account(run.segment)["flows_e8"] == sum(range(point + 1)) * 10**8
+        account = risk_account(run.segment)
+        assert (account["request"], account["limits"]) == (14, 7)
+        in_force = limits_in_force(
+            json.loads(run.segment.blob("config")), committed(run.segment, "risk", "limits")
+        )
+        assert in_force.settings.positions == 8
+        run.stop()
 
 
 def test_a_request_by_one_who_was_killed_is_dealt_with(name: str, tmp_path: Path) -> None:
