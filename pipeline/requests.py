@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pipeline.breakers.by_hand import PendingError
 from pipeline.kill.positions import committed
 from pipeline.records import CONTROL, Array
 from pipeline.topology import MOST_LIMITS, REQUEST
@@ -31,6 +32,10 @@ _LOOK_S: Final = 0.002
 
 class RequestError(Exception):
     """A request was not dealt with; the message says what is known of it."""
+
+
+class PendingRequestError(RequestError, PendingError):
+    """A request that will be dealt with later, if the run goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,8 @@ class Turn:
             Whether risk has done it, and its account after that.
 
         Raises:
-            RequestError: it has too many limits; somebody else was faster; or the run has ended, or
-                does not answer.
+            RequestError: it has too many limits; somebody else was faster; or the run has ended.
+            PendingRequestError: the run does not answer.
         """
         live = json.dumps(dict(self.live if request.live is None else request.live))
         if len(request.limits) > MOST_LIMITS:
@@ -107,7 +112,7 @@ class Turn:
                 if self._segment.owner_alive()
                 else "the supervisor has gone"
             )
-            raise RequestError(
+            raise PendingRequestError(
                 f"{who}: request {self._last} is neither lost nor refused, and is dealt with once "
                 "when the run goes on; do not repeat it"
             )

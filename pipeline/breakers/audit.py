@@ -50,7 +50,7 @@ class AuditEntry:
         monotonic_ns: The same by CLOCK_MONOTONIC, the clock of the events.
         run_id: Of the run in whose segment.
         kind: "transition" and the other kinds of events; of a manual operation "intent" before it,
-            then "done", "no-op" or "refused".
+            then "done", "no-op", "refused" or "pending".
         breaker: Its name, or "global".
         before: State before; in JSON "from".
         after: State after; in JSON "to".

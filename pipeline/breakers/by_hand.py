@@ -25,6 +25,10 @@ class OperationError(Exception):
     """An operation that was not carried out."""
 
 
+class PendingError(Exception):
+    """What was intended is not done yet, and may still be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One way to change a breaker by hand.
@@ -136,7 +140,7 @@ class Act:
     def recorded(self, intent: Record, *, is_safe: bool = False) -> Iterator[Record]:
         """Record the intent, and after the block what it has made of the record it is given.
 
-        Left by an exception, that is a refusal.
+        Left by an exception, that is a refusal, unless it may still be done.
 
         Raises:
             OperationError: the intent cannot be recorded, and what is intended is not safe.
@@ -164,6 +168,9 @@ class Act:
         )
         try:
             yield result
+        except PendingError:
+            result.kind = "pending"
+            raise
         except BaseException:
             result.kind = "refused"
             result.after = result.before

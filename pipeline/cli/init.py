@@ -20,6 +20,7 @@ from pipeline.kill.latch import LatchFile
 from pipeline.stage import load_object
 from pipeline.supervisor.start import NameLock
 from pipeline.vocabulary import Denial, Mode
+from shm import list_segments
 
 
 @click.command("init")
@@ -74,6 +75,12 @@ def _rebase(config: Config, folder: Path, actor: str, reason: str) -> None:
 
     lock = NameLock(folder)
     try:
+        for info in list_segments(config.name):
+            if info.state in ("orphaned", "stale"):
+                raise OperationError(
+                    f"run {info.run_id} was killed and has an account of its own; go on with it "
+                    f"(bot4 run), or give it up (bot4 shm reap --name {config.name})"
+                )
         paused = False
         before = ""
         try:

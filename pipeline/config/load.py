@@ -129,7 +129,8 @@ def changed(resolved: Mapping[str, Any], values: Mapping[str, Any], place: str) 
     """Return a resolved configuration with other values, checked as a whole.
 
     Args:
-        resolved: As `Loaded.resolved` returns it; what a run adds to it is left out.
+        resolved: As `Loaded.resolved` returns it, or as a run has it: what that adds is left out,
+            and so is what it does not trade.
         values: Dotted key -> value; text is read as in a flag.
         place: Where they are given, for messages.
 
@@ -141,6 +142,11 @@ def changed(resolved: Mapping[str, Any], values: Mapping[str, Any], place: str) 
     given.data["ml"] = {
         key: value for key, value in given.data["ml"].items() if key in MachineLearning.model_fields
     }
+    symbols = {each["symbol"] for each in given.data["instruments"]}
+    risk = given.data["risk"]
+    risk["instruments"] = {key: own for key, own in risk["instruments"].items() if key in symbols}
+    for own in risk["strategies"].values():
+        own["instruments"] = [symbol for symbol in own["instruments"] if symbol in symbols]
     origin = Origin(place)
     for key, value in values.items():
         given.put(_flag_path(key, origin), value, origin)

@@ -83,6 +83,17 @@ def test_a_changed_configuration_is_checked_as_a_whole() -> None:
     assert "here: risk.reduce_bp was 2000, must be at most risk.drawdown_bp, 1500" in lines
 
 
+def test_what_a_run_does_not_trade_is_no_problem() -> None:
+    own = {
+        "risk.instruments.BTCUSDT.halted": "true",
+        "risk.strategies.0.instruments": '["BTCUSDT"]',
+    }
+    started = changed(Config().resolved(), own, "here").resolved()
+    started["instruments"] = started["instruments"][1:]  # as by bot4 run --venue
+    risk = changed(started, {"risk.positions": "5"}, "here").resolved()["risk"]
+    assert (risk["positions"], risk["instruments"]) == (5, {})
+
+
 def test_limits_are_changed_in_a_run_and_are_its_state(name: str, tmp_path: Path) -> None:
     with Started(name, tmp_path, **QUIET) as run:
         begun(run)

@@ -131,6 +131,9 @@ def test_a_request_outlives_who_was_to_deal_with_it(name: str, tmp_path: Path, v
                 "bot4: the supervisor has gone: request 1 is neither lost nor refused, and is "
                 "dealt with once when the run goes on; do not repeat it\n"
             )
+            assert trail(tmp_path, "account")[-1][0] == "pending"
+            done = ask(run, "init", "--rebase", "--reason", "y")
+            assert f"bot4: run {run_id} was killed and has an account of its own" in done.stderr
             done = ask(run, "flow", "1", "--reason", "y")
             assert f"bot4: {name} is not running" in done.stderr
             with Started(name, tmp_path, **QUIET) as second:
