@@ -397,7 +397,8 @@ def _copied(follower: Any, dtype: Any, count: int) -> Any:
 def test_brackets_in_a_reason_are_no_markup_on_a_terminal(
     terminal: Terminal, name: str, tmp_path: Path
 ) -> None:
-    terminal.read_until(r"^feed +\d+ ")
+    # One that does not step yet, kill would end instead of waiting for it.
+    terminal.read_until(r"^executor +\d+ +\d+ +\d+ +[\d,]*[1-9]")
     done = bot4("kill", "--reason", "[/b][red]", "--name", name, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert terminal.end() == 4
