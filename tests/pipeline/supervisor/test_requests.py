@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
-from pipeline.kill.positions import committed
+from pipeline.kill.positions import committed, executor_cells
 from pipeline.requests import latest, risk_account
 from pipeline.vocabulary import Mode
 from tests.pipeline.supervisor.started import BOT4, Started, environment, until
@@ -191,8 +191,14 @@ def test_a_request_by_one_who_was_killed_is_dealt_with(name: str, tmp_path: Path
 
 
 def loses(run: Started) -> None:
-    """Wait until the loss of the day has paused risk."""
+    """Wait until the loss of the day has paused risk, and no mark can make it less."""
     until(lambda: risk_account(run.segment)["mode"] == Mode.PAUSED, "a loss of the day")
+
+    def is_flat() -> bool:
+        return not (executor_cells(run.segment)["position"].any() or run.segment.depth("orders"))
+
+    until(is_flat, "the end of all positions")
+    until(lambda: not risk_account(run.segment)["value_e8"], "the same in risk's account")
 
 
 def test_risk_resumes_once_the_loss_does_not_stand_or_is_rebased(name: str, tmp_path: Path) -> None:
