@@ -15,6 +15,7 @@ import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -75,6 +76,8 @@ class Account:
         figures = {name: data["figures"][name] for name in _KEPT}
         if not all(isinstance(text, str) for text in texts.values()):
             raise ValueError("currency, run_id and time must be text")
+        if datetime.fromisoformat(texts["time"]).tzinfo is None:
+            raise ValueError(f"time was {texts['time']}, must have a time zone")
         for each in figures.values():
             if type(each) is not int or not INT64_MIN <= each <= INT64_MAX:
                 raise ValueError("figures must be whole numbers of 64 bits")
@@ -87,6 +90,23 @@ def opening_e8(config: Mapping[str, Any]) -> int:
     """Return the equity that a run with this resolved configuration begins with."""
     kept = config.get("run", {}).get("account")
     return to_e8(config["equity"]) if kept is None else int(kept["equity_e8"])
+
+
+def in_new_periods(figures: Mapping[str, int], since: datetime, now: datetime) -> dict[str, int]:
+    """Return the figures with a result of 0 for each day, week and month that is over by now.
+
+    For a market whose own clock begins each run with the same day, as the simulator's does. Modes
+    and kills stay, as they do on any new day.
+    """
+    begun = dict(figures)
+    for name, has_passed in (
+        ("day", now.date() > since.date()),
+        ("week", now.isocalendar()[:2] > since.isocalendar()[:2]),
+        ("month", (now.year, now.month) > (since.year, since.month)),
+    ):
+        if has_passed:
+            begun |= {name: 0, f"{name}_open_e8": figures["equity_e8"]}
+    return begun
 
 
 class AccountFile:

@@ -7,13 +7,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.account import OPENING, Account, AccountError, AccountFile
+from pipeline.account import OPENING, Account, AccountError, AccountFile, in_new_periods
 from pipeline.breakers.audit import utc
 from pipeline.breakers.by_hand import in_time
-from pipeline.instruments import money_to_text, to_e8
+from pipeline.instruments import SIMULATOR, money_to_text, to_e8
 from pipeline.requests import risk_account
 from shm import Segment
 
@@ -53,6 +54,9 @@ class Keeper:
                 f"{account.currency} ({self._file.path}); run under another --name"
             )
         figures = account.figures
+        if all(each["venue"] == SIMULATOR for each in config["instruments"]):
+            since = datetime.fromisoformat(account.time)
+            figures = in_new_periods(figures, since, datetime.now(UTC))
         config["run"] = {**config.get("run", {}), "account": dict(figures)}
         money = f"{money_to_text(figures['equity_e8'])} {account.currency}"
         said = f"the account goes on with {money}, as of {account.time}"

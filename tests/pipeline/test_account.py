@@ -7,13 +7,23 @@ import json
 import os
 import stat
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.account import FILE, MADE, OPENING, Account, AccountError, AccountFile, opening_e8
+from pipeline.account import (
+    FILE,
+    MADE,
+    OPENING,
+    Account,
+    AccountError,
+    AccountFile,
+    in_new_periods,
+    opening_e8,
+)
 from pipeline.cli import main
 from pipeline.config.model import Config
 from pipeline.kill.latch import LatchFile
@@ -75,6 +85,8 @@ DAMAGES: Mapping[str, tuple[Callable[[Path], object], str]] = {
     "too large": (rewrite(lambda it: it["figures"].update(losses=2**63)), "of 64 bits"),
     "no units": (rewrite(lambda it: it["figures"].update(units=0)), "must be > 0"),
     "number": (rewrite(lambda it: it.update(currency=1)), "must be text"),
+    "no time": (rewrite(lambda it: it.update(time="noon")), "'noon'"),
+    "no zone": (rewrite(lambda it: it.update(time="2026-01-01T00:00:00")), "have a time zone"),
 }
 
 
@@ -122,6 +134,29 @@ def test_old_ones_are_put_aside_under_names_of_their_own(file: AccountFile) -> N
     assert found == [f"{FILE}.1.old", f"{FILE}.2.old"]
 
 
+@pytest.mark.parametrize(
+    ("now", "begun"),
+    [
+        ("2026-01-30T23:59:59Z", ()),
+        ("2026-01-29T12:00:00Z", ()),  # a clock that was set back begins nothing
+        ("2026-01-31T00:00:00Z", ("day",)),
+        ("2026-02-01T00:00:00Z", ("day", "month")),
+        ("2026-02-02T00:00:00Z", ("day", "week", "month")),
+        ("2027-01-01T00:00:00Z", ("day", "week", "month")),
+    ],
+)
+def test_where_the_market_begins_anew_periods_are_those_of_the_host(
+    now: str, begun: tuple[str, ...]
+) -> None:
+    friday = datetime.fromisoformat("2026-01-30T18:00:00Z")
+    opened = {f"{name}_open_e8": 100 for name in ("day", "week", "month")}
+    figures = {**FIGURES, **opened, "day": 5, "week": 4, "month": 3, "equity_e8": 90, "losses": 2}
+    later = in_new_periods(figures, friday, datetime.fromisoformat(now))
+    changed = {name for name in figures if later[name] != figures[name]}
+    assert changed == {key for name in begun for key in (name, f"{name}_open_e8")}
+    assert all(later[name] == 0 and later[f"{name}_open_e8"] == 90 for name in begun)
+
+
 # The beginning of a run
 
 
@@ -141,9 +176,17 @@ def test_a_run_begins_with_the_configured_equity_in_a_new_state_directory(
 def test_a_run_goes_on_with_the_account_that_there_is(file: AccountFile) -> None:
     figures = {**FIGURES, "equity_e8": 99 * 10**8, "opened_e8": 98 * 10**8, "value_e8": 2 * 10**8}
     file.write(dataclasses.replace(ACCOUNT, figures=figures))
-    config, said = begin(file)
+    resolved = Config().resolved()
+    for instrument in resolved["instruments"]:
+        instrument["venue"] = "binance"
+    said: list[str] = []
+    config = Keeper(file.folder, said.append).begin(resolved)
     assert config["run"]["account"] == figures
     assert opening_e8(config) == 99 * 10**8
+    # The simulator has no calendar of its own.
+    config, _ = begin(file)
+    periods = {f"{name}_open_e8": 99 * 10**8 for name in ("day", "week", "month")}
+    assert config["run"]["account"] == {**figures, **periods}
     [text] = said
     assert text == (
         "the account goes on with 99 USDT, as of 2026-01-01T00:00:00Z, 2 of it positions at their "
