@@ -383,11 +383,11 @@ RULES: Final[Mapping[Denial, Rule]] = {
         "it has no stop",
         Unit.NONE,
     ),
-    Denial.STOP_WRONG_SIDE: Rule(
-        "side * (ref - stop) <= 0",
+    Denial.WRONG_SIDE: Rule(
+        "side * (ref - stop) <= 0, or side * (target - ref) <= 0",
         "",
         "yes",
-        "stop {value} is not behind the quote, {bound}",
+        "{level} {value} is on the wrong side of the quote, {bound}",
         Unit.PRICE,
     ),
     Denial.STOP_TOO_FAR: Rule(

@@ -131,7 +131,7 @@ class Denial(enum.IntEnum):
     MARGIN = 712
     CORRELATION = 713
     STOP_REQUIRED = 801
-    STOP_WRONG_SIDE = 802
+    WRONG_SIDE = 802
     STOP_TOO_FAR = 803
     RISK_PER_TRADE = 804
     DAILY = 805

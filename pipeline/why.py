@@ -214,6 +214,7 @@ class Decision:
             "instruments": len(self.config["instruments"]),
             "strategy": strategy,
             "restricted": restricted,
+            "level": "stop" if self.compared[0] == cell["stop"] else "target",
             "dup_ms": self.config["risk"]["dup_ms"],
             "wrong": ", ".join(
                 f"{field} was {cell[field]}" for field, is_bad in _BAD.items() if is_bad(cell)

@@ -439,16 +439,20 @@ def _check_exposure(
 def _check_loss(
     verdict: Verdict, intent: np.void, facts: Facts, limits: InstrumentLimits, reference: int
 ) -> None:
-    """The stop, and what is lost if it is hit; without one, if the farthest one were."""
+    """Stop and target, and what is lost at the stop; without one, where the farthest would be."""
     instrument = facts.instrument
     assert instrument is not None
     settings, account = facts.settings, facts.account
-    side, quantity, stop = int(intent["side"]), int(intent["quantity"]), int(intent["stop"])
+    side, quantity = int(intent["side"]), int(intent["quantity"])
+    stop, target = int(intent["stop"]), int(intent["target"])
     equity = int(account["equity_e8"])
     distance = side * (reference - stop)
     farthest = reference * limits.stop_distance_bp
+    # Either would close the position as soon as it is there.
+    wrong = [stop] if stop != 0 and distance <= 0 else []
+    wrong += [target] if target != 0 and side * (target - reference) <= 0 else []
+    verdict.check(Denial.WRONG_SIDE, bool(wrong), next(iter(wrong), 0), reference)
     if stop != 0:
-        verdict.check(Denial.STOP_WRONG_SIDE, distance <= 0, stop, reference)
         whole = farthest // BASIS_POINTS
         verdict.check(Denial.STOP_TOO_FAR, distance > whole, stop, reference - side * whole)
     ticks = min(abs(distance) if stop != 0 else ceil_div(farthest, BASIS_POINTS), INT64_MAX)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pipeline.account import opening_e8
 from pipeline.instruments import Instrument, instruments_from, money_to_text, to_e8
-from pipeline.money import BASIS_POINTS, ceil_div
+from pipeline.money import BASIS_POINTS, INT64_MAX, ceil_div
 
 STRATEGIES = 8
 """Numbers of strategies that there may be: 0 to 7."""
@@ -250,8 +250,11 @@ def in_force(key: str, value: Any, risk: Mapping[str, Any]) -> Any:
 
 
 def _scaled(value: int, risk: Mapping[str, Any]) -> int:
-    """Return a limit as the preset has it; one that is not off stays so."""
-    return ceil_div(value * _SCALE_BP[risk["preset"]], BASIS_POINTS)
+    """Return a limit as the preset has it; one that is not off stays so.
+
+    No money is more than fits int64, so neither need a limit of it be.
+    """
+    return min(INT64_MAX, ceil_div(value * _SCALE_BP[risk["preset"]], BASIS_POINTS))
 
 
 def _tightened(value: int, risk: Mapping[str, Any]) -> int:

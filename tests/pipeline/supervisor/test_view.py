@@ -62,7 +62,7 @@ def busy(segment: Segment, config: Config, stages: Mapping[str, Stage]) -> Snaps
             denied={
                 Denial.REDUCE_ONLY_INCREASES: 55_555,
                 Denial.UNKNOWN_INSTRUMENT: 33_333,
-                Denial.STOP_WRONG_SIDE: 11_000,
+                Denial.WRONG_SIDE: 11_000,
                 Denial.GROSS: 100,
                 Denial.VENUE: 11,
             },
@@ -142,7 +142,7 @@ def test_a_wide_table_has_every_column(busy: Snapshot, config: Config) -> None:
     )
     assert "result: day -987.65 of -2,000, week 987.65 of -5,000, month -0.00 of -10,000" in lines
     assert (
-        "denied: REDUCE_ONLY_INCREASES 55,555, UNKNOWN_INSTRUMENT 33,333, STOP_WRONG_SIDE 11,000, "
+        "denied: REDUCE_ONLY_INCREASES 55,555, UNKNOWN_INSTRUMENT 33,333, WRONG_SIDE 11,000, "
         "others 111" in lines
     )
     assert "model: in use, 970 answers, 30 without an answer" in lines

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.money import INT64_MAX
 from pipeline.vocabulary import CHECKS, Denial, ExecutionKind, Mode, OutcomeKind, Side
 from shm.breaker_types import GlobalState
 from tests.workers.risk.desk import NOW, STALE_MS, TTL, Desk, bits, codes, e8, quote
@@ -73,16 +74,25 @@ LIMITS: list[tuple[Mapping[str, Any], set[Denial]]] = [
     ({"quantity": 21}, {Denial.POSITION_SIZE}),
     ({"stop": 0}, {Denial.STOP_REQUIRED}),
     ({"stop": 99}, set()),
-    ({"stop": 100}, {Denial.STOP_WRONG_SIDE}),
-    ({"stop": 101}, {Denial.STOP_WRONG_SIDE}),
+    ({"stop": 100}, {Denial.WRONG_SIDE}),
+    ({"stop": 101}, {Denial.WRONG_SIDE}),
     ({"stop": 96}, set()),  # 4 %
     ({"stop": 95}, {Denial.STOP_TOO_FAR}),
     # A short: its reference is the bid.
     ({"side": -1, "stop": 100}, set()),
-    ({"side": -1, "stop": 99}, {Denial.STOP_WRONG_SIDE}),
-    ({"side": -1, "stop": 98}, {Denial.STOP_WRONG_SIDE}),
+    ({"side": -1, "stop": 99}, {Denial.WRONG_SIDE}),
+    ({"side": -1, "stop": 98}, {Denial.WRONG_SIDE}),
     ({"side": -1, "stop": 102}, set()),
     ({"side": -1, "stop": 103}, {Denial.STOP_TOO_FAR}),
+    ({"target": 102}, set()),
+    ({"target": 101}, set()),
+    ({"target": 100}, {Denial.WRONG_SIDE}),
+    ({"target": 1}, {Denial.WRONG_SIDE}),
+    ({"target": 2**63 - 1}, set()),
+    ({"side": -1, "stop": 100, "target": 98}, set()),
+    ({"side": -1, "stop": 100, "target": 99}, {Denial.WRONG_SIDE}),
+    ({"side": -1, "stop": 100, "target": 2**63 - 1}, {Denial.WRONG_SIDE}),
+    ({"stop": 101, "target": 100}, {Denial.WRONG_SIDE}),
     ({"side": -1, "stop": 100, "quantity": 20}, set()),
     ({"side": -1, "stop": 100, "quantity": 21}, {Denial.POSITION_SIZE}),
     # Absurd sizes fail the checks for size, and nothing wraps around.
@@ -105,6 +115,13 @@ def test_an_intent_is_refused_beyond_a_limit_and_not_at_it(
     assert outcome["code"] == next((code for code in CHECKS if code in failing), Denial.NONE)
     assert outcome["kind"] == (OutcomeKind.DENIED if failing else OutcomeKind.APPROVED)
     assert (order is None) == bool(failing)
+
+
+def test_a_limit_that_a_preset_raises_beyond_all_money_is_all_money(kind: str) -> None:
+    desk = Desk(kind, preset="aggressive", gross="92233720368", order_notional="92233720368")
+    limits = desk.stage.limits
+    assert limits.settings.gross_e8 == limits.instruments[0].order_notional_e8 == INT64_MAX
+    desk.approve()
 
 
 def test_a_refusal_names_the_first_failing_check_and_all_others(desk: Desk) -> None:

@@ -365,7 +365,8 @@ CASES = [
     ),
     Case(Denial.STOP_REQUIRED, ({"stop": 97},), ({"stop": 0},)),
     Case(Denial.STOP_REQUIRED, ({"stop": 0},), (), {"stop_required": False}),
-    Case(Denial.STOP_WRONG_SIDE, ({"stop": 99},), ({"stop": 100}, {"stop": 101})),
+    Case(Denial.WRONG_SIDE, ({"stop": 99},), ({"stop": 100}, {"stop": 101})),
+    Case(Denial.WRONG_SIDE, ({"target": 101},), ({"target": 100}, {"target": 99})),
     Case(Denial.STOP_TOO_FAR, ({"stop": 97}, {"stop": 96}), ({"stop": 95},)),
     Case(
         Denial.RISK_PER_TRADE,  # 10 * 3 and fees of 1 and 0.97: 31.97

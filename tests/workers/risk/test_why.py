@@ -123,9 +123,11 @@ SAID: Mapping[Denial, tuple[str, ...]] = {
     Denial.BUYING_POWER: ("it costs 100,200.10 USDT at most, 100,100.00 USDT is free",),
     Denial.CORRELATION: ("instruments held that move with it: 1, must be below 1",),
     Denial.STOP_REQUIRED: ("it has no stop",),
-    Denial.STOP_WRONG_SIDE: (
-        "stop 100 is not behind the quote, 100",
-        "stop 101 is not behind the quote, 100",
+    Denial.WRONG_SIDE: (
+        "stop 100 is on the wrong side of the quote, 100",
+        "stop 101 is on the wrong side of the quote, 100",
+        "target 100 is on the wrong side of the quote, 100",
+        "target 99 is on the wrong side of the quote, 100",
     ),
     Denial.STOP_TOO_FAR: ("stop 95, at farthest 96",),
     Denial.RISK_PER_TRADE: ("35.17 USDT would be lost at the stop, at most 31.97 USDT",),

@@ -235,7 +235,7 @@ inline void check_exposure(Verdict& verdict, const Intent& intent, const Facts& 
                      });
 }
 
-/// The stop, and what is lost if it is hit.
+/// Stop and target, and what is lost at the stop.
 inline void check_loss(Verdict& verdict, const Intent& intent, const Facts& facts,
                        std::int64_t side, std::int64_t reference, Wide notional) {
   const RiskSettings& settings = facts.settings;
@@ -243,8 +243,13 @@ inline void check_loss(Verdict& verdict, const Intent& intent, const Facts& fact
   const Instrument& instrument = *facts.instrument;
   const Wide distance = side * (Wide{reference} - intent.stop);
   const Wide farthest = Wide{reference} * facts.limits->stop_distance_bp;
+  // Either would close the position as soon as it is there.
+  const bool stop_is_wrong = intent.stop != 0 && distance <= 0;
+  const bool target_is_wrong =
+      intent.target != 0 && side * (Wide{intent.target} - reference) <= 0;
+  verdict.check(Denial::kWrongSide, stop_is_wrong || target_is_wrong,
+                stop_is_wrong ? intent.stop : intent.target, reference);
   if (intent.stop != 0) {
-    verdict.check(Denial::kStopWrongSide, distance <= 0, intent.stop, reference);
     verdict.check_by(Denial::kStopTooFar, distance * kBasisPoints > farthest, [&] {
       return Compared{intent.stop, reference - side * floor_div(farthest, kBasisPoints)};
     });
