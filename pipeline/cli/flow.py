@@ -17,6 +17,7 @@ from pipeline.cli.failure import exit_with_message
 from pipeline.cli.responsible import responsible
 from pipeline.cli.running import running_segment
 from pipeline.instruments import InstrumentError, money_to_text, to_e8
+from pipeline.money import INT64_MAX
 from pipeline.requests import Request, RequestError, risk_account, turn
 from pipeline.stage import load_object
 from pipeline.vocabulary import ControlKind
@@ -87,9 +88,13 @@ def _ask(segment: Segment, request: Request, act: Act, currency: str) -> np.void
         is_booked, account = mine.ask(request)
         result.after = money_to_text(int(account["equity_e8"]))
         if not is_booked:
+            remedy = (
+                f"leave some of the equity, {result.after} {currency}"
+                if request.amount < 0
+                else f"go to an equity above 0, and with it be within {money_to_text(INT64_MAX)}"
+            )
             raise RequestError(
-                f"flow was {money_to_text(request.amount)}, must leave some of the equity, "
-                f"{result.after} {currency}; nothing was booked"
+                f"flow was {money_to_text(request.amount)}, must {remedy}; nothing was booked"
             )
     return account
 

@@ -12,7 +12,7 @@ from pipeline.breakers.audit import FILE, AuditTrail, utc
 from pipeline.breakers.by_hand import Act, OperationError, Record
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import FAILURE, exit_with_message
-from pipeline.cli.responsible import actor
+from pipeline.cli.responsible import actor, cleaned
 from pipeline.config import load
 from pipeline.config.model import Config
 from pipeline.instruments import money_to_text
@@ -45,7 +45,7 @@ def command(
     begins the account of earlier runs anew, and puts its file aside; if that cannot be read, nobody
     knows what was lost today, and risk is paused until bot4 resume.
     """
-    why = (reason or "").encode(errors="replace").decode().strip()
+    why = cleaned(reason or "")
     if rebase and not why:
         raise click.UsageError("--reason was empty, must say why; it is kept in the audit trail")
     with exit_with_message(OperationError):

@@ -71,7 +71,7 @@ def _is_known(name: str, folder: Path) -> bool:
 def _lines(name: str, reason: str, done: Killed) -> list[str]:
     which = f"{name}, run {done.run_id}" if done.run_id else f"{name}, which was not running"
     if done.was_killed:
-        lines = [f"{which}, was killed: {done.first}"]
+        lines = [f"{which}, was killed: {done.first or done.latch}"]
     else:
         lines = [f"killed {which}: {reason}"]
     if done.held:

@@ -151,7 +151,10 @@ def _given(settings: Sequence[str]) -> dict[str, str]:
         key = key.strip().removeprefix("risk.")
         if not equals or not key:
             raise click.BadParameter(f"was {setting!r}, must be KEY=VALUE")
-        found[key.replace('"', "")] = value.strip()
+        key = key.replace('"', "")
+        if key in found:
+            raise click.BadParameter(f"{key} was given twice, must be given once")
+        found[key] = value.strip()
     return found
 
 

@@ -11,7 +11,7 @@ from pipeline.account import AccountError
 from pipeline.breakers.by_hand import OperationError
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import exit_with_message
-from pipeline.cli.responsible import actor
+from pipeline.cli.responsible import actor, cleaned
 from pipeline.config import load
 from pipeline.kill.by_hand import Operator, attached, own_mode
 from pipeline.kill.latch import LatchError, LatchFile
@@ -42,7 +42,8 @@ def command(
     paused: no new risk. reduced: positions are closed, too. Both hold for the next run as well.
     An emergency is declared by bot4 kill, and ended by bot4 resume.
     """
-    if wanted is not None and not (reason or "").strip():
+    why = cleaned(reason or "")
+    if wanted is not None and not why:
         raise click.UsageError("--reason was empty, must say why; it is kept in the audit trail")
     with exit_with_message(AccountError, OperationError, LatchError, RequestError):
         config = load(config_file, flags=flags(name, settings)).config
@@ -51,7 +52,6 @@ def command(
             _show(config.name, LatchFile(folder), as_json)
             return
         mode = Mode(LABELS.index(wanted))
-        why = (reason or "").encode(errors="replace").decode().strip()
 
         def warn(text: str) -> None:
             click.echo(f"bot4: {text}", err=True)

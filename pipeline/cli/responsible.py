@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
+
+_MOST: Final = 400
+
+
+def cleaned(text: str) -> str:
+    """Return text as records and terminals take it: one line, no control characters, no essay.
+
+    It is cut, not refused: nobody should have to kill a deployment twice.
+    """
+    # Bytes of the command line that are no text come as lone surrogates, which no record takes.
+    text = text.encode(errors="replace").decode()
+    text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return text if len(text) <= _MOST else f"{text[:_MOST]}..."
 
 
 def _actor(context: click.Context, option: click.Parameter, value: str | None) -> str:
@@ -14,11 +27,10 @@ def _actor(context: click.Context, option: click.Parameter, value: str | None) -
 
 
 def _filled(context: click.Context, option: click.Parameter, value: str) -> str:
-    # Bytes of the command line that are no text come as lone surrogates, which no record takes.
-    value = value.encode(errors="replace").decode()
-    if not value.strip():
+    value = cleaned(value)
+    if not value:
         raise click.BadParameter("was empty, must say something; it is kept in the audit trail")
-    return value.strip()
+    return value
 
 
 actor = click.option("--actor", callback=_actor, help="Who does it. [default: your login name]")

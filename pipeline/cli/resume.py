@@ -59,7 +59,9 @@ def command(
         elif done.before is Mode.NORMAL and not done.notes:
             click.echo(f"{config.name}: mode was normal: nothing changed")
         else:
-            did = "rebased" if done.before is done.after else "resumed"
+            did = "resumed"
+            if done.before is done.after:
+                did = "rebased" if rebase else "acknowledged"
             click.echo(f"{did} {config.name}: mode {done.before.label} -> {done.after.label}")
             for note in done.notes:
                 click.echo(note)

@@ -301,7 +301,9 @@ def _messages(error: ValidationError, given: _Given, file: Path | None) -> list[
         if detail["type"] == "problems":
             problems = [(p.path, p.value, f"must {p.remedy}") for p in detail["ctx"]["problems"]]
         else:
-            problems = [(detail["loc"], detail["input"], _remedy(detail))]
+            # A key that is wrong has no value: pydantic's path goes on with "[key]".
+            path_to = tuple(each for each in detail["loc"] if each != "[key]")
+            problems = [(path_to, detail["input"], _remedy(detail))]
         for path, value, remedy in problems:
             origin = given.where(path)
             if detail["type"] == "extra_forbidden":

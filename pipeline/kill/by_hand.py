@@ -62,7 +62,11 @@ class Operator:
         self._warn = warn
 
     def raise_to(self, wanted: Mode) -> Changed:
-        """Raise the mode to PAUSED or REDUCED, unless it is as high."""
+        """Raise the mode to PAUSED or REDUCED, unless it is as high.
+
+        Raises:
+            LatchError: there is no run, and the latch cannot be written, so nothing was raised.
+        """
         with attached(self._name) as segment:
             run_id, before = "", self._latch.read().mode
             if segment is not None:
@@ -75,10 +79,10 @@ class Operator:
                     _DISK_S,
                 )
             except OSError as error:
-                self._warn(
-                    f"{self._latch.path} cannot be written ({error.strerror or error}): "
-                    "the next run does not know of it"
-                )
+                why = f"{self._latch.path} cannot be written ({error.strerror or error})"
+                if segment is None:
+                    raise LatchError(f"{why}: nothing was changed") from None
+                self._warn(f"{why}: the next run does not know of it")
             after = max(before, wanted)
             self._act(run_id).note(Record("mode", before.label, after.label, "manual"))
             return Changed(run_id, before, after)

@@ -106,6 +106,9 @@ class Kill:
         def write() -> None:
             run_id = self._done.run_id
             trip = "manual"
+            held = file.read()
+            if not run_id and held.is_killed and held.trip != "latch":
+                self._done.was_killed = True
             found.append(file.raise_to(Mode.EMERGENCY, self._actor, self._reason, trip, run_id))
 
         try:

@@ -128,6 +128,7 @@ def test_limits_are_changed_in_a_run_and_are_its_state(name: str, tmp_path: Path
             ("drawdown_bp=0", "risk.drawdown_bp was 0, must be greater than 0"),
             ("open_orders=101", "risk.open_orders was 101, must be at most 100 in this run"),
             ("instruments.BTCUSDT.asset_class=gold", "asset_class was 'gold', must stay as it is"),
+            ("strategies.8.risk_bp=1", "bot4 limits set: risk.strategies.8 was '8', must be the"),
             ("nothing=1", "unknown key risk.nothing; the keys there are preset"),
             ("exchange.rate=1", "unknown key risk.exchange"),
         ):
@@ -135,6 +136,9 @@ def test_limits_are_changed_in_a_run_and_are_its_state(name: str, tmp_path: Path
             assert (done.exit_code, done.stdout) == (78, "")
             assert f"bot4 limits set: {message}" in done.stderr or message in done.stderr
         assert ask(run, "limits", "set", "gross", "--reason", "x").exit_code == 2
+        done = ask(run, "limits", "set", "gross=3", "risk.gross=4", "--reason", "x")
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "gross was given twice, must be given once" in done.stderr
         assert np.array_equal(committed(run.segment, "risk", "limits"), cells)
 
         done = ask(run, "limits", "set", "gross=2", "--reason", "x")

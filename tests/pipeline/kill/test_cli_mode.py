@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,30 @@ def test_a_change_needs_a_reason(desk: Desk) -> None:
     assert desk.bot4("mode", "emergency", "--reason", "x").exit_code == 2
 
 
+@pytest.mark.parametrize("what", ["reason", "actor"])
+def test_what_an_operator_writes_is_one_line_of_text(desk: Desk, what: str) -> None:
+    others = ["--reason", "x"] if what == "actor" else []
+    given = "two\nlines \x1b[31m\u202e[red] \udcff" + "x" * 70_000
+    assert desk.bot4("mode", "paused", *others, f"--{what}", given).exit_code == 0
+    latch = desk.file.read()
+    assert latch.mode is Mode.PAUSED  # and not one that is too long to be read
+    text = getattr(latch, what)
+    assert text.startswith("two lines [31m [red] ?xxx")
+    assert (len(text), text.isprintable(), text[-4:]) == (403, True, "x...")
+    assert text in desk.bot4("mode").stdout
+
+
+def test_without_a_run_a_mode_that_is_not_kept_is_refused(desk: Desk) -> None:
+    beside = desk.file.path.with_name(f"{desk.file.path.name}.{os.getpid()}.new")
+    beside.mkdir()
+    done = desk.bot4("mode", "paused", "--reason", "x")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"bot4: {desk.file.path} cannot be written (Is a directory): nothing was changed\n"
+    )
+    assert not (desk.file.folder / "breakers.jsonl").exists()
+
+
 def test_what_is_killed_is_no_matter_of_modes(desk: Desk, run: Segment) -> None:
     kill(run, "enough", "anna")
     desk.file.raise_to(Mode.EMERGENCY, "anna", "enough", "manual")
@@ -170,6 +195,8 @@ def test_a_deployment_that_does_not_run_is_latched(desk: Desk) -> None:
             "latched: no run begins until bot4 resume --reason TEXT\n"
         ),
     )
+    done = desk.bot4("kill", "--reason", "again")
+    assert done.stdout.startswith(f"{desk.name}, which was not running, was killed: no (by anna, ")
     done = desk.bot4("run", "--duration", "1")
     assert done.exit_code == 4
     assert "bot4: killed: no (by anna, " in done.stderr
