@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline import topology
+from pipeline.breakers.settings import begin
+from pipeline.cli.run import configure
+from pipeline.stage import Stage
 from shm import Segment
-from tests.pipeline.kernels import Desk, NewDesk, Probe, Quoted, config, encoded, layout
+from tests.pipeline import kernels
+from tests.pipeline.kernels import Desk, NewDesk, Probe, Quoted
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder without a config.toml, and without what the user who tests has configured."""
+    monkeypatch.chdir(tmp_path)
+    for variable in [each for each in os.environ if each.startswith("BOT4_")]:
+        monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def config(name: str, tmp_path: Path, elsewhere: None) -> dict[str, Any]:
+    """The default configuration, resolved, with small rings and a state directory of its own."""
+    settings = {
+        "pipeline.market_capacity": "256",
+        "pipeline.capacity": "256",
+        "state_dir": str(tmp_path),
+    }
+    config = configure(None, name, settings)
+    del config["notes"]
+    return config
+
+
+@pytest.fixture
+def segment(name: str, config: Mapping[str, Any]) -> Iterator[Segment]:
+    """The segment that a run with this configuration would have, without its processes."""
+    layout = topology.layout(config, config["affinity"])
+    with Segment.create(name, layout) as segment:
+        with contextlib.closing(segment.breakers("breakers")) as breakers:
+            begin(breakers, config)
+        yield segment
+
+
+@pytest.fixture
+def stages(config: Mapping[str, Any]) -> dict[str, Stage]:
+    """The stages of that run."""
+    return {each: topology.stage(each, config) for each in topology.STAGES}
 
 
 @pytest.fixture
@@ -19,8 +64,9 @@ def new_desk(name: str) -> Iterator[NewDesk]:
     made: list[Desk] = []
 
     def new(**tables: object) -> Desk:
-        resolved = config(**tables)  # type: ignore[arg-type]
-        segment = Segment.create(name, layout(resolved), blobs={"config": encoded(resolved)})
+        resolved = kernels.config(**tables)  # type: ignore[arg-type]
+        blobs = {"config": kernels.encoded(resolved)}
+        segment = Segment.create(name, kernels.layout(resolved), blobs=blobs)
         made.append(Desk(segment, resolved))
         return made[-1]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,7 @@ from rich.console import Console
 from pipeline.cli import config as cli
 from pipeline.cli.config import command
 
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for variable in [name for name in os.environ if name.startswith("BOT4_")]:
-        monkeypatch.delenv(variable)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -15,12 +14,7 @@ from tests.workers.ml.training.walks import walk, write
 
 _SMALL = ("--model", "lr", "--folds", "1", "--horizon", "8")
 
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for variable in [name for name in os.environ if name.startswith("BOT4_")]:
-        monkeypatch.delenv(variable)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.fixture

@@ -10,9 +10,6 @@ import pytest
 from pipeline.stage import Stage
 from shm import Segment
 from tests.pipeline.breakers.cast import Cast
-from tests.pipeline.supervisor.conftest import config, segment, stages
-
-__all__ = ["config", "segment", "stages"]
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +18,6 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration of the user who runs the tests."""
-    for variable in [name for name in os.environ if name.startswith("BOT4_")]:
-        monkeypatch.delenv(variable)
+def alone(elsewhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test knows of the user who runs it, or keeps anything there."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

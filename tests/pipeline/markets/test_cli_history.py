@@ -15,12 +15,6 @@ from tests.pipeline.markets.venues import MINUTE, Server, as_binance, binance_kl
 TIMES = [at * MINUTE for at in range(1440, 3000) if at not in range(1450, 1460)]
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-
-
 def bot4(server: Server, *arguments: str) -> Result:
     given = ("--venue", "binance", "--symbol", "BTCUSDT", "--url", server.url, *arguments)
     return CliRunner().invoke(command, given)

@@ -7,19 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli.instruments import command
 from pipeline.config import load
 from pipeline.instruments import instruments_from
 from tests.pipeline.markets.venues import Server, as_binance, as_kraken, binance_symbol
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
 def bot4(server: Server, *arguments: str, venue: str = "binance") -> Result:

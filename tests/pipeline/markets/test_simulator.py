@@ -19,12 +19,6 @@ from tests.workers.exchange.samples import LISTINGS, run, serving
 SYMBOLS = {"binance": "BTCUSDT", "kraken": "BTC/USDT", "coinbase": "BTC-USDT"}
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-
-
 async def bot4(command: click.Command, arguments: Sequence[str]) -> str:
     """What a command writes; the server goes on meanwhile."""
     done = await asyncio.to_thread(CliRunner().invoke, command, arguments)
