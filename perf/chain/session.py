@@ -29,6 +29,9 @@ from shm import CountersSpec, Layout, Segment, choose
 RING = "bot4_ring"
 TRANSPORTS = (RING, *INBOXES)
 
+EDGES = tuple(edge for edge in topology.EDGES if edge.producer in topology.PIPELINE)
+"""All but the operators' requests, of which there are none here."""
+
 WARM_UP_S = 0.5
 """Of the same rate, before the time that counts."""
 
@@ -133,7 +136,7 @@ def _sample(transport: str, rate: int, chain: Chain, lost: int, taken: tuple[int
     total = latency["tick_to_order"]
     hops = {}
     if transport == RING:
-        for edge in topology.EDGES:
+        for edge in EDGES:
             hop = chain.segment.histograms(f"{edge.consumer}.latency")[f"hop.{edge.ring}"]
             hops[edge.ring] = (_us(hop.percentile(50)), _us(hop.percentile(99)))
     return Sample(
@@ -172,10 +175,10 @@ def _drain(chain: Chain, count: int, limit_s: float) -> int:
     deadline = time.monotonic() + limit_s
     quiet = 0
     while True:
-        sources = [edge.ring for edge in topology.EDGES if edge.producer == "feed"]
+        sources = [edge.ring for edge in EDGES if edge.producer == "feed"]
         unpublished = sum(count - chain.published(ring) for ring in sources)
         # Taken first: a record that is published in between must not make less than nothing.
-        taken = {edge.ring: chain.taken(edge.ring) for edge in topology.EDGES}
+        taken = {edge.ring: chain.taken(edge.ring) for edge in EDGES}
         waiting = sum(chain.published(ring) - done for ring, done in taken.items())
         # A record may be neither here nor there while a stage steps on it.
         quiet = 0 if unpublished + waiting else quiet + 1
@@ -202,7 +205,7 @@ def _rings(config: dict[str, Any], rate: int, count: int) -> Iterator[Chain]:
         for name in topology.STAGES:
             children.append(Child(name, config["name"], segment.run_id))
         feed, control = _feed(stack, publish_to_rings, config, segment, rate, count)
-        followers = {edge.ring: segment.ring_follower(edge.ring) for edge in topology.EDGES}
+        followers = {edge.ring: segment.ring_follower(edge.ring) for edge in EDGES}
 
         def check() -> None:
             for child in children:
@@ -270,7 +273,7 @@ def _layout(config: Mapping[str, Any]) -> Layout:
             f"{name}.edges",
             tuple(
                 f"{end}.{edge.ring}"
-                for edge in topology.EDGES
+                for edge in EDGES
                 for end, process in (("in", edge.consumer), ("out", edge.producer))
                 if process == name
             ),
