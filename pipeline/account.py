@@ -109,6 +109,19 @@ def in_new_periods(figures: Mapping[str, int], since: datetime, now: datetime) -
     return begun
 
 
+def balances_of(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return with what of other currencies a run with this resolved configuration begins.
+
+    Returns:
+        By currency what there is of it, in 1e-8; with the bid and the ask by which it was converted
+        last, in 1e-8, if it goes on with a kept account.
+    """
+    kept = config.get("run", {}).get("account")
+    if kept is None:
+        return {name: (to_e8(amount),) for name, amount in config.get("balances", {}).items()}
+    return {name: tuple(figures) for name, figures in kept.get("balances", {}).items()}
+
+
 class AccountFile:
     """The account of a state directory."""
 

@@ -7,7 +7,7 @@ conversion is exact or refused, nothing is rounded here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -166,6 +166,20 @@ class Instrument:
                 f"{money_to_text(step_e8)}"
             )
         return steps
+
+
+def converters(own: str, markets: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Return which market's quote converts each other currency to `own`: the first between them.
+
+    Args:
+        own: The account's currency.
+        markets: (base, quote) of each instrument.
+    """
+    found: dict[str, int] = {}
+    for index, (base, quote) in enumerate(markets):
+        if own in (base, quote):
+            found.setdefault(quote if base == own else base, index)
+    return found
 
 
 def instruments_from(resolved: Mapping[str, Any]) -> tuple[Instrument, ...]:

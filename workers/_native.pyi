@@ -28,6 +28,7 @@ def moving_average(
 def risk(
     *,
     opening: object,
+    currencies: object,
     settings: object,
     instrument_limits: Iterable[object],
     strategy_limits: Iterable[object],

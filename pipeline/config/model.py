@@ -40,7 +40,7 @@ from pipeline.config.values import (
     decimal_from,
     pattern,
 )
-from pipeline.instruments import SIMULATOR, money_to_text, to_e8
+from pipeline.instruments import SIMULATOR, converters, money_to_text, to_e8
 from pipeline.markets import stream
 
 
@@ -133,6 +133,8 @@ class Exchange(Table):
     rate: int = Field(default=2000, ge=1, le=1_000_000, description="market events a second")
     volatility_bp: int = Field(default=2, ge=0, le=1000, description="std of a price step, bp")
 
+
+Balance = Annotated[Decimal, BeforeValidator(decimal_from), Field(ge=0)]
 
 WebSocketAddress = Annotated[str, pattern(r"wss?://[^\s?#]+", "an address wss://host or ws://host")]
 RestAddress = Annotated[
@@ -426,6 +428,9 @@ class Config(Table):
     )
     currency: Currency = Field(default="USDT", description="of the account")
     equity: Amount = Field(default=Decimal(100_000), description="opening equity on paper")
+    balances: dict[Currency, Balance] = Field(
+        default={}, description="opening balances on paper in other currencies"
+    )
     instruments: tuple[InstrumentConfig, ...] = Field(
         default=(
             _simulated("BTC", "0.00001", "60000"),
@@ -477,10 +482,22 @@ class Config(Table):
         problems: list[Problem] = []
         at_fault: KeyPath
         first: dict[tuple[str, str], int] = {}
+        markets = [(entry.base, entry.quote) for entry in self.instruments]
+        convertible = converters(self.currency, markets).keys() | {self.currency}
+        for name in self.balances:
+            if name == self.currency:
+                remedy = "be left out: that of the account's own currency is equity"
+                problems.append(Problem(("balances", name), name, remedy))
+            elif name not in convertible:
+                remedy = f"be left out, or be converted: {self._add_a_market(name)}"
+                problems.append(Problem(("balances", name), name, remedy))
         for index, entry in enumerate(self.instruments):
             at = ("instruments", index)
-            if entry.quote != self.currency:
-                remedy = f"be the currency of the account, {self.currency}"
+            if entry.quote not in convertible:
+                remedy = (
+                    f"be {self.currency}, the account's, or be converted for {entry.symbol}: "
+                    f"{self._add_a_market(entry.quote)}"
+                )
                 problems.append(Problem((*at, "quote"), entry.quote, remedy))
             other = first.setdefault((entry.venue, entry.symbol), index)
             if other != index:
@@ -489,16 +506,17 @@ class Config(Table):
             if entry.venue == SIMULATOR and "/" in entry.symbol:
                 remedy = 'be without "/", which separates the streams of its address'
                 problems.append(Problem((*at, "symbol"), entry.symbol, remedy))
-        least = max(entry.min_notional for entry in self.instruments)
+        own = [entry for entry in self.instruments if entry.quote == self.currency]
+        least = max((entry.min_notional for entry in own), default=Decimal(0))
         if self.ml.order_notional < least:
             remedy = f"be at least {least}, the largest min_notional of the instruments"
             problems.append(Problem(("ml", "order_notional"), str(self.ml.order_notional), remedy))
-        for entry in self.instruments:
-            own = self.ml.instruments.get(entry.symbol)
-            if own is not None and own.order_notional < entry.min_notional:
+        for entry in own:
+            entries = self.ml.instruments.get(entry.symbol)
+            if entries is not None and entries.order_notional < entry.min_notional:
                 at_fault = ("ml", "instruments", entry.symbol, "order_notional")
                 remedy = f"be at least {entry.min_notional}, its min_notional"
-                problems.append(Problem(at_fault, str(own.order_notional), remedy))
+                problems.append(Problem(at_fault, str(entries.order_notional), remedy))
         symbols = sorted({entry.symbol for entry in self.instruments})
         named: list[tuple[KeyPath, str]]
         named = [(("risk", "instruments"), symbol) for symbol in self.risk.instruments]
@@ -518,6 +536,10 @@ class Config(Table):
             problems.append(Problem(at_fault, self.breakers.min_components, remedy))
         refuse(problems)
         return self
+
+    def _add_a_market(self, currency: str) -> str:
+        own = self.currency
+        return f"add an instrument {currency}/{own} or {own}/{currency}"
 
     def affinity(self, host: str | None = None) -> dict[str, Cpus]:
         """Return each process's CPUs on a host (default: this one), over those of every host."""

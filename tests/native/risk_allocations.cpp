@@ -87,7 +87,6 @@ constexpr std::int64_t kLong = 3'600'000'000'000;  // ns
 /// Every limit on, and few in the way.
 RiskLimits limits() {
   RiskSettings all{};
-  all.equity_e8 = kMoney;
   all.open_orders = 1000;
   all.symbol_orders = 15;
   all.stale_ns = all.state_stale_ns = kLong;
@@ -294,7 +293,8 @@ class Bench {
       cells<RiskPart>(1),            cells<RiskPart>(1),              cells<RiskStrategy>(kStrategies),
       cells<RiskSignal>(kStrategies * kMarkets), cells<RiskRecent>(kMarkets),
       cells<RiskSpreads>(kMarkets),  cells<Open>(1),                  cells<Row>(kMarkets),
-      cells<RiskDecision>(4096),     cells<RiskCodes>(1)};
+      cells<RiskDecision>(4096),     cells<RiskCodes>(1),             cells<RiskLimit>(limits().count()),
+      cells<RiskCurrency>(1)};
   CellsHeader* cursors_ = cells<Cursors>(1);
   ObserverHeader* contexts_ = arena_.place<ObserverHeader>(kRoom, sizeof(Context));
   test::Stage::Words* words_ = arena_.place<test::Stage::Words>();
@@ -303,16 +303,20 @@ class Bench {
   Shared latency_{8 * sizeof(HistogramWords)};
   HistogramWords* histogram_ = latency_.as<HistogramWords>();
 
-  Risk risk_{limits(), Admission(std::vector<std::uint64_t>(kMarkets, 1), 1, kMarkets),
+  Risk risk_{{.equity_e8 = kMoney, .units = kMoney, .high_water_e12 = kE12, .day = 0, .week = 0,
+              .month = 0, .day_open_e8 = kMoney, .week_open_e8 = kMoney, .month_open_e8 = kMoney,
+              .losses = 0, .mode = 0, .mode_code = 0, .killed = 0, .drawdown = 0},
+             {std::vector<std::uint32_t>(kMarkets), std::vector<std::uint32_t>(kMarkets), {}, {}},
+             limits(), Admission(std::vector<std::uint64_t>(kMarkets, 1), 1, kMarkets),
              std::vector<Instrument>(kMarkets, {1'000'000, 100'000, 5 * kE8, 100'000})};
   Loop loop_{risk_,
              groups_,
              cursors_,
              contexts_,
              {{executions_, {}, {0, 1}, histogram_},
-              {intents_ring_, {}, {1, 1}, histogram_ + 1},
-              {correlations_, {}, {0, 0}, histogram_ + 2},
-              {control_, {}, {0, 0}, histogram_ + 3}},
+              {control_, {}, {0, 0}, histogram_ + 1},
+              {intents_ring_, {}, {1, 1}, histogram_ + 2},
+              {correlations_, {}, {0, 0}, histogram_ + 3}},
              {{orders_ring_, {}}, {outcomes_, {}}},
              quotes_,
              breakers_,

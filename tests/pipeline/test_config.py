@@ -263,19 +263,49 @@ def test_an_instrument_that_cannot_be_is_refused(line: int, instead: str, messag
 
 
 def test_what_several_keys_say_together_is_checked_at_the_right_line() -> None:
-    text = 'currency = "EUR"\n' + INSTRUMENT + INSTRUMENT.replace('"5"', '"2000"')
+    text = INSTRUMENT + INSTRUMENT.replace('"5"', '"2000"')
     assert refused(text) == [
-        "c.toml:6: instruments.0.quote was 'USDT', must be the currency of the account, EUR",
         (
-            "c.toml:14: instruments.1.symbol was 'BTCUSDT', must differ from instruments.0.symbol: "
+            "c.toml:13: instruments.1.symbol was 'BTCUSDT', must differ from instruments.0.symbol: "
             "venue sim has it once"
         ),
-        "c.toml:17: instruments.1.quote was 'USDT', must be the currency of the account, EUR",
         (
             "c.toml: ml.order_notional was '1500' (default), must be at least 2000, the largest "
             "min_notional of the instruments"
         ),
     ]
+
+
+def test_a_currency_that_nothing_converts_is_refused() -> None:
+    text = 'currency = "EUR"\nbalances = { SOL = "1", EUR = "2", USDT = "-1" }\n' + INSTRUMENT
+    problem = "c.toml:2: balances.USDT was '-1', must be greater than or equal to 0"
+    assert refused(text) == [problem]
+    assert refused(text.replace('"-1"', '"1"')) == [
+        (
+            "c.toml:2: balances.SOL was 'SOL', must be left out, or be converted: add an "
+            "instrument SOL/EUR or EUR/SOL"
+        ),
+        (
+            "c.toml:2: balances.EUR was 'EUR', must be left out: that of the account's own "
+            "currency is equity"
+        ),
+        (
+            "c.toml:2: balances.USDT was 'USDT', must be left out, or be converted: add an "
+            "instrument USDT/EUR or EUR/USDT"
+        ),
+        (
+            "c.toml:7: instruments.0.quote was 'USDT', must be EUR, the account's, or be converted "
+            "for BTCUSDT: add an instrument USDT/EUR or EUR/USDT"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("base", "quote"), [("USDT", "EUR"), ("EUR", "USDT")])
+def test_a_currency_that_an_instrument_converts_is_taken(base: str, quote: str) -> None:
+    between = INSTRUMENT.replace('"USDT"', f'"{quote}"').replace('"BTC"', f'"{base}"')
+    text = 'currency = "EUR"\nbalances = { USDT = "1.50" }\n' + INSTRUMENT
+    config = read(text + between.replace("BTCUSDT", f"{base}{quote}")).config
+    assert config.resolved()["balances"] == {"USDT": "1.5"}
 
 
 def test_instruments_of_a_real_venue_begin_nowhere() -> None:

@@ -95,6 +95,18 @@ RiskOpening risk_opening(nb::handle from) {
   return to;
 }
 
+Currencies risk_currencies(nb::handle from) {
+  Currencies to;
+  to.quoted = nb::cast<std::vector<std::uint32_t>>(from.attr("quoted"));
+  to.converts = nb::cast<std::vector<std::uint32_t>>(from.attr("converts"));
+  to.is_base = nb::cast<std::vector<std::uint8_t>>(from.attr("is_base"));
+  for (const nb::handle each : from.attr("openings"))
+    to.openings.push_back({nb::cast<std::int64_t>(each.attr("balance_e8")),
+                           nb::cast<std::int64_t>(each.attr("bid_e8")),
+                           nb::cast<std::int64_t>(each.attr("ask_e8"))});
+  return to;
+}
+
 RiskLimits risk_limits(nb::handle settings, nb::handle instruments, nb::handle strategies) {
   RiskLimits limits;
 #define BOT4_TAKE(name) to.name = nb::cast<std::int64_t>(from.attr(#name));
@@ -125,17 +137,20 @@ void bind_kernels(nb::module_& module) {
              nb::arg("asking").none() = nb::none());
   module.def(
       "risk",
-      [](nb::handle opening, nb::handle settings, nb::handle instrument_limits,
+      [](nb::handle opening, nb::handle currencies, nb::handle settings,
+         nb::handle instrument_limits,
          nb::handle strategy_limits,
          std::vector<std::uint64_t> venue_masks, std::uint64_t strategy_mask,
          nb::handle instruments) {
         std::vector<Instrument> traded = instruments_of(instruments);
         Admission admission(std::move(venue_masks), strategy_mask, traded.size());
         return capsule(std::make_unique<Risk>(
-            risk_opening(opening), risk_limits(settings, instrument_limits, strategy_limits),
+            risk_opening(opening), risk_currencies(currencies),
+            risk_limits(settings, instrument_limits, strategy_limits),
             std::move(admission), std::move(traded)));
       },
-      nb::kw_only(), nb::arg("opening"), nb::arg("settings"), nb::arg("instrument_limits"),
+      nb::kw_only(), nb::arg("opening"), nb::arg("currencies"), nb::arg("settings"),
+      nb::arg("instrument_limits"),
       nb::arg("strategy_limits"), nb::arg("venue_masks"), nb::arg("strategy_mask"),
       nb::arg("instruments"));
   module.def("risk_limit_names", [] {
@@ -167,6 +182,7 @@ void bind_kernels(nb::module_& module) {
     layouts["MlBook"] = described<MlBook>();
     layouts["MovingAverageState"] = described<MovingAverageState>();
     layouts["RiskAccount"] = described<RiskAccount>();
+    layouts["RiskCurrency"] = described<RiskCurrency>();
     layouts["RiskInstrument"] = described<RiskInstrument>();
     layouts["RiskOrder"] = described<RiskOrder>();
     layouts["RiskPart"] = described<RiskPart>();

@@ -3,7 +3,7 @@
 Cash is rounded once, when a fill is booked; what a position cost is kept as a total, so nothing is
 ever lost to an average, and at all times, exactly,
 
-    cash + cost of all positions == opening equity + flows + realised - fees.
+    cash + cost of all positions == opening + flows + realised - fees, in each currency.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from pipeline.money import BASIS_POINTS, amount_e8, checked
 
 
 def book_fill(
-    account: np.void, held: np.void, instrument: Instrument, lots: int, price: int, fee: int
+    books: np.void, held: np.void, instrument: Instrument, lots: int, price: int, fee: int
 ) -> None:
     """Book a signed quantity at a price: what it closes is realised, what it opens is cost.
+
+    The books are those of the instrument's currency: the account or a `RiskCurrency`.
 
     Raises:
         OverflowError: a balance does not fit int64.
@@ -33,15 +35,15 @@ def book_fill(
     closing_flow = amount_e8(price, -closing, instrument)
     released = cost * abs(closing) // abs(position) if closing else 0
 
-    account["cash_e8"] = checked("cash_e8", int(account["cash_e8"]) + flow - fee)
-    realised = int(account["realised_e8"]) + closing_flow - released
-    account["realised_e8"] = checked("realised_e8", realised)
-    account["fees_e8"] = checked("fees_e8", int(account["fees_e8"]) + fee)
+    books["cash_e8"] = checked("cash_e8", int(books["cash_e8"]) + flow - fee)
+    realised = int(books["realised_e8"]) + closing_flow - released
+    books["realised_e8"] = checked("realised_e8", realised)
+    books["fees_e8"] = checked("fees_e8", int(books["fees_e8"]) + fee)
     held["cost_e8"] = checked("cost_e8", cost - released - (flow - closing_flow))
     held["position"] = checked("position", position + lots)
 
 
-def revalue(account: np.void, held: np.void, instrument: Instrument) -> None:
+def revalue(books: np.void, held: np.void, instrument: Instrument) -> None:
     """Value a position at the side of the quote where it could be closed.
 
     Raises:
@@ -52,7 +54,7 @@ def revalue(account: np.void, held: np.void, instrument: Instrument) -> None:
     value = checked("value_e8", amount_e8(mark, position, instrument))
     held["mark"] = mark
     held["value_e8"] = value
-    account["value_e8"] = checked("value_e8", int(account["value_e8"]) - before + value)
+    books["value_e8"] = checked("value_e8", int(books["value_e8"]) - before + value)
 
 
 def is_jump(bid: int, ask: int, context: np.void, jump_bp: int) -> bool:

@@ -20,6 +20,7 @@ from pipeline.instruments import Instrument
 from pipeline.mode import mode_of, refusals
 from pipeline.money import BASIS_POINTS, INT64_MAX, SATURATED, ceil_div, fee_e8, notional_e8
 from pipeline.vocabulary import CHECKS, Denial, Mode, Side
+from workers.risk.currency import is_rate_fresh, measured_e8
 from workers.risk.portfolio import MILLIONTHS, drawdown_e6
 from workers.risk.settings import InstrumentLimits, RiskSettings, StrategyLimits
 
@@ -33,6 +34,7 @@ class Facts:
     Attributes:
         instrument: With the next five, None if it is unknown.
         strategy: With `pace` and `signal`, None if it is unknown.
+        currency: Of its prices; None is the account's own.
         is_id_used: By an intent of other content, or of one that is forgotten.
         opposite: Best limit of our open orders on the other side; 0: there is none.
         correlated: Instruments held the same way, beyond the limit of correlation.
@@ -48,6 +50,7 @@ class Facts:
     venue: np.void | None = None
     asset_class: np.void | None = None
     recent: np.void | None = None
+    currency: np.void | None = None
     strategy: StrategyLimits | None = None
     pace: np.void | None = None
     signal: np.void | None = None
@@ -142,12 +145,18 @@ def conforms(tat_ns: int, now_ns: int, interval_ns: int, burst: int) -> bool:
 
 
 def worst_case(
-    position: int, buys: int, sells: int, bid: int, ask: int, instrument: Instrument
+    position: int,
+    buys: int,
+    sells: int,
+    bid: int,
+    ask: int,
+    instrument: Instrument,
+    currency: np.void | None,
 ) -> tuple[int, int]:
     """Return the worth of a position on each side, if all open orders of that side filled."""
     return (
-        notional_e8(ask, max(0, position + buys), instrument),
-        notional_e8(bid, max(0, sells - position), instrument),
+        measured_e8(notional_e8(ask, max(0, position + buys), instrument), currency),
+        measured_e8(notional_e8(bid, max(0, sells - position), instrument), currency),
     )
 
 
@@ -268,11 +277,17 @@ def evaluate(intent: np.void, facts: Facts) -> Verdict:
         _check_price(verdict, intent, facts, limits, reference)
     if buys:
         verdict.cost = cost_e8(verdict.limit, quantity, instrument)
-        free = int(account["cash_e8"]) - int(account["reserved_e8"])
+        books = account if facts.currency is None else facts.currency
+        free = int(books["cash_e8"]) - int(books["reserved_e8"])
         verdict.at_most(Denial.BUYING_POWER, verdict.cost, free)
     if reducing:
         return verdict
 
+    # In another currency the rate has to be as fresh; if both are old, the quote is what is told.
+    if facts.currency is not None and not is_old:
+        is_unknown = not is_rate_fresh(facts.currency, now, settings.stale_ns)
+        age = now - int(facts.currency["seen_ns"])
+        verdict.check(Denial.MD_STALE, is_unknown, age, settings.stale_ns)
     verdict.check(Denial.NOT_RECONCILED, bool(account["unreconciled"] != 0))
     because = int(account["mode_code"]) if account["mode"] == mode else 0
     verdict.check(Denial.MODE_PAUSED, mode == Mode.PAUSED, mode, because)
@@ -334,7 +349,7 @@ def _check_price(
     caps = [cap for cap in (limits.order_notional_e8, own) if cap != 0]
     if caps:
         worth = notional_e8(reference, quantity, facts.instrument)
-        verdict.at_most(Denial.NOTIONAL_MAX, worth, min(caps))
+        verdict.at_most(Denial.NOTIONAL_MAX, measured_e8(worth, facts.currency), min(caps))
 
 
 def _check_counts(verdict: Verdict, intent: np.void, facts: Facts, held: np.void) -> None:
@@ -402,7 +417,7 @@ def _check_exposure(
     settings, account = facts.settings, facts.account
     equity = int(account["equity_e8"])
     buys, quantity = intent["side"] == Side.BUY, int(intent["quantity"])
-    exposure = notional_e8(reference, abs(worst), instrument)
+    exposure = measured_e8(notional_e8(reference, abs(worst), instrument), facts.currency)
     verdict.exposure = exposure, equity
     verdict.at_most_of(Denial.POSITION_SIZE, exposure, equity, limits.position_bp)
 
@@ -412,6 +427,7 @@ def _check_exposure(
         int(held["reserved_sell"]) + (0 if buys else quantity),
         *sides_of(held, buys, reference),
         instrument,
+        facts.currency,
     )
     long_before, short_before = int(held["long_e8"]), int(held["short_e8"])
     added = max(long, short) - max(long_before, short_before)
@@ -456,14 +472,14 @@ def _check_loss(
         whole = farthest // BASIS_POINTS
         verdict.check(Denial.STOP_TOO_FAR, distance > whole, stop, reference - side * whole)
     ticks = min(abs(distance) if stop != 0 else ceil_div(farthest, BASIS_POINTS), INT64_MAX)
-    verdict.at_risk = notional_e8(ticks, quantity, instrument)
+    verdict.at_risk = measured_e8(notional_e8(ticks, quantity, instrument), facts.currency)
     if facts.strategy is not None and facts.strategy.risk_bp != 0:
         rate = instrument.taker_fee_e8
         fees = sum(
             max(0, fee_e8(notional_e8(price, quantity, instrument), rate))
             for price in (reference, stop if stop != 0 else reference)
         )
-        lost, share_bp = verdict.at_risk + fees, facts.strategy.risk_bp
+        lost, share_bp = verdict.at_risk + measured_e8(fees, facts.currency), facts.strategy.risk_bp
         verdict.at_most_of(Denial.RISK_PER_TRADE, lost, equity, share_bp)
     worst = equity - int(account["at_risk_e8"]) - verdict.at_risk
     for code, open_e8, limit in (

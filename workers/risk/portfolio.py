@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.money import BASIS_POINTS, INT64_MAX, INT64_MIN, ceil_div, checked
 from pipeline.vocabulary import Denial, Mode
+from workers.risk.currency import has_rate, worth_e8
 from workers.risk.settings import RiskSettings
 
 E12 = 10**12
@@ -34,8 +35,8 @@ def value_units(account: np.void) -> None:
     Raises:
         OverflowError: it does not fit int64.
     """
-    equity = checked("equity_e8", int(account["cash_e8"]) + int(account["value_e8"]))
-    account["equity_e8"] = equity
+    equity = sum(int(account[field]) for field in ("cash_e8", "value_e8", "converted_e8"))
+    account["equity_e8"] = checked("equity_e8", equity)
     account["nav_e12"] = checked("nav_e12", equity * E12 // int(account["units"]))
 
 
@@ -72,26 +73,81 @@ def judge(account: np.void, settings: RiskSettings) -> None:
             raise_mode(account, Mode.PAUSED, code)
 
 
-def book_flow(account: np.void, amount: int) -> bool:
-    """Book a deposit, or below 0 a withdrawal; units are rounded so that their price won't fall.
+def convert(account: np.void, currency: np.void) -> None:
+    """Value what there is of another currency anew.
+
+    Raises:
+        OverflowError: it does not fit int64.
+    """
+    before, amount = int(currency["worth_e8"]), int(currency["cash_e8"]) + int(currency["value_e8"])
+    currency["worth_e8"] = worth = checked("worth_e8", worth_e8(amount, currency))
+    converted = int(account["converted_e8"]) - before + worth
+    account["converted_e8"] = checked("converted_e8", converted)
+
+
+def issue(account: np.void, worth: int) -> bool:
+    """Issue units for what comes to the account from outside, or redeem some if that is below 0.
+
+    They are rounded so that their price does not fall.
 
     Returns:
-        False, and nothing is booked, if nothing would be left, nothing is there, or a balance would
+        False, and nothing is done, if nothing would be left, nothing is there, or a balance would
         not fit int64.
     """
     equity, units = int(account["equity_e8"]), int(account["units"])
-    issued = amount * units // equity if equity > 0 else 0
-    if equity <= 0 or equity + amount <= 0 or units + issued <= 0:
+    issued = worth * units // equity if equity > 0 else 0
+    if equity <= 0 or equity + worth <= 0 or units + issued <= 0:
         return False
-    moved = ("cash_e8", "flows_e8", "day_open_e8", "week_open_e8", "month_open_e8")
-    after = {field: int(account[field]) + amount for field in (*moved, "equity_e8")}
+    after = {
+        field: int(account[field]) + worth
+        for field in ("day_open_e8", "week_open_e8", "month_open_e8")
+    }
     after["units"] = units + issued
-    if not all(INT64_MIN <= value <= INT64_MAX for value in after.values()):
+    if not all(map(_fits, [*after.values(), equity + worth])):
         return False
     for field, value in after.items():
         account[field] = value
+    return True
+
+
+def book_flow(account: np.void, currency: np.void | None, amount: int) -> bool:
+    """Book a deposit, or below 0 a withdrawal; in another currency not before there is a rate.
+
+    Returns:
+        False, and nothing is booked, if it cannot be.
+    """
+    books, worth = (account, amount) if currency is None else (currency, 0)
+    after = {field: int(books[field]) + amount for field in ("cash_e8", "flows_e8")}
+    fits = list(after.values())
+    if currency is not None:
+        if not has_rate(currency):
+            return False
+        total = worth_e8(after["cash_e8"] + int(currency["value_e8"]), currency)
+        worth = total - int(currency["worth_e8"])
+        fits += [total, int(account["converted_e8"]) + worth]
+    if not all(map(_fits, fits)) or not issue(account, worth):
+        return False
+    for field, value in after.items():
+        books[field] = value
+    if currency is not None:
+        convert(account, currency)
     value_units(account)
     return True
+
+
+def join(account: np.void, currency: np.void) -> None:
+    """Have what a currency began with come to the account with its first rate, as a deposit would.
+
+    Until then nobody knew what it was worth. What was earned or lost in it since is a result.
+    """
+    worth = worth_e8(int(currency["opening_e8"]), currency)
+    if issue(account, worth):
+        account["joined_e8"] = checked("joined_e8", int(account["joined_e8"]) + worth)
+    convert(account, currency)
+
+
+def _fits(value: int) -> bool:
+    return INT64_MIN <= value <= INT64_MAX
 
 
 def begin_periods(account: np.void, venue_ns: int) -> None:

@@ -30,9 +30,12 @@ from workers.risk.checks import (
     sides_of,
     worst_case,
 )
+from workers.risk.currency import Currencies, worth_e8
 from workers.risk.portfolio import (
     begin_periods,
     book_flow,
+    convert,
+    join,
     judge,
     raise_mode,
     reset,
@@ -83,6 +86,7 @@ class Risk:
     def __init__(
         self,
         opening: RiskOpening,
+        currencies: Currencies,
         limits: RiskLimits,
         masks: BreakerMasks,
         instruments: Sequence[Instrument],
@@ -90,6 +94,7 @@ class Risk:
     ) -> None:
         """Take how the account begins, the limits, and how many cells each group has."""
         self.opening = opening
+        self.currencies = currencies
         self.configured = limits
         self.limits = limits
         self.applied = 0
@@ -109,7 +114,7 @@ class Risk:
         """
         account = state.edit("account", 0)
         if account["begun"] == 0:
-            self._begin(context, account)
+            self._begin(context, account, state)
         if account["limits"] != self.applied:
             self._see_limits(account, state)
         if event is None:
@@ -135,12 +140,21 @@ class Risk:
         self.limits = self.configured.changed(changes)
         self.applied = int(account["limits"])
 
-    def _begin(self, context: np.void, account: np.void) -> None:
+    def _begin(self, context: np.void, account: np.void, state: Any) -> None:
         account["begun"] = 1
         for field, value in self.opening._asdict().items():
             account[field] = value
+        for i, opening in enumerate(self.currencies.openings):
+            currency = state.edit("currencies", i)
+            currency["opening_e8"] = currency["cash_e8"] = opening.balance_e8
+            currency["bid_e8"], currency["ask_e8"] = opening.bid_e8, opening.ask_e8
+            currency["invalid"] = 1  # until it is seen in this run
+            currency["is_base"] = self.currencies.is_base[i]
+            convert(account, currency)
+        converted = int(account["converted_e8"])
+        account["joined_e8"] = converted
         for field in ("opening_e8", "cash_e8"):
-            account[field] = self.opening.equity_e8
+            account[field] = checked("opening_e8", self.opening.equity_e8 - converted)
         # Of its cooldown nobody knows how much has passed: it begins again.
         if account["mode_code"] == Denial.CONSEC_LOSSES:
             account["paused_until_ns"] = int(context["now_ns"]) + self.settings.losses_ns
@@ -226,6 +240,7 @@ class Risk:
                 "venue": state.read("venues", limits.venue),
                 "asset_class": state.read("classes", limits.asset_class),
                 "recent": state.read("recent", index),
+                "currency": self._currency(index, state),
                 "has_free_cell": has_cell and under_way < len(held["orders"]),
                 "opposite": (min if buys else max)(opposite, default=0),
             }
@@ -279,7 +294,8 @@ class Risk:
         held["orders"][int(held["under_way"])] = order_id
         held["under_way"] = int(held["under_way"]) + 1
         held["entries"] = int(held["entries"]) + int(cell["enters"])
-        account["reserved_e8"] = checked("reserved_e8", int(account["reserved_e8"]) + cost)
+        books = self._books(int(intent["instrument"]), account, state)
+        books["reserved_e8"] = checked("reserved_e8", int(books["reserved_e8"]) + cost)
         account["at_risk_e8"] = checked("at_risk_e8", int(account["at_risk_e8"]) + at_risk)
         account["next_order_id"] = order_id + 1
         for field in ("open_orders", "approved"):
@@ -349,29 +365,30 @@ class Risk:
         now = int(context["now_ns"])
         held = state.edit("instruments", index)
         begin_periods(account, int(execution["venue_ns"]))
-        position, realised = int(held["position"]), int(account["realised_e8"])
+        books = self._books(index, account, state)
+        position, realised = int(held["position"]), int(books["realised_e8"])
         fills = kind in _FILLS
         if fills:
             instrument, price = self.instruments[index], int(execution["price"])
             lots, fee = int(execution["side"]) * int(execution["quantity"]), int(execution["fee"])
-            book_fill(account, held, instrument, lots, price, fee)
-            trip = int(held["trip_e8"]) + int(account["realised_e8"]) - realised - fee
+            book_fill(books, held, instrument, lots, price, fee)
+            trip = int(held["trip_e8"]) + int(books["realised_e8"]) - realised - fee
             held["trip_e8"] = checked("trip_e8", trip)
             account["fills"] = int(account["fills"]) + 1
             if held["bid"] == 0:
                 held["bid"] = held["ask"] = price
             if self._is_valid(context) and not self._is_jump(held, "", context):
                 held["bid"], held["ask"] = context["bid"], context["ask"]
-            revalue(account, held, instrument)
+            self._revalue(index, account, held, state)
             judge(account, self.settings)
         else:
             account["unfilled"] = int(account["unfilled"]) + 1
         self._release(execution, int(execution["leaves"]) if fills else 0, account, state)
         after = int(held["position"])
         if fills and position != 0 and (after == 0 or (after > 0) != (position > 0)):
-            self._end_trip(now, account, held, state)
+            self._end_trip(now, index, account, held, state)
         # A target that is hit comes as a stop too.
-        is_loss = account["realised_e8"] < realised
+        is_loss = books["realised_e8"] < realised
         if kind == ExecutionKind.STOP and is_loss and self.settings.stop_cooldown_ns != 0:
             self._cool_down(held, now + self.settings.stop_cooldown_ns)
         if fills:
@@ -419,10 +436,11 @@ class Risk:
         left = min(max(leaves, 0), before)
         lots = "reserved_buy" if cell["side"] == Side.BUY else "reserved_sell"
         held[lots] = int(held[lots]) - (before - left)
-        for field in ("reserved_e8", "at_risk_e8"):
+        books = self._books(index, account, state)
+        for field, whole in (("reserved_e8", books), ("at_risk_e8", account)):
             was = int(cell[field])
             cell[field] = ceil_div(was * left, before)
-            account[field] = int(account[field]) - (was - int(cell[field]))
+            whole[field] = int(whole[field]) - (was - int(cell[field]))
         if execution["kind"] in _FILLS:
             cell["filled"] = 1
         cell["leaves"] = left
@@ -439,7 +457,7 @@ class Risk:
             account["open_orders"] = int(account["open_orders"]) - 1
         self._expose(index, int(held["worst_bid"]), int(held["worst_ask"]), account, state)
 
-    def _end_trip(self, now: int, account: np.void, held: np.void, state: Any) -> None:
+    def _end_trip(self, now: int, index: int, account: np.void, held: np.void, state: Any) -> None:
         """Count what a position earned, with its fees, for the protections; it has come to an end.
 
         Orders that are still under way are entries into the next one.
@@ -455,7 +473,10 @@ class Risk:
         held["trips_e8"] = checked("trips_e8", int(held["trips_e8"]) + trip)
         held["trip_e8"] = 0
         if settings.low_profit_trips != 0 and held["trips"] >= settings.low_profit_trips:
-            if held["trips_e8"] < settings.low_profit_e8:
+            currency, earned = self._currency(index, state), int(held["trips_e8"])
+            if currency is not None:
+                earned = worth_e8(earned, currency)
+            if earned < settings.low_profit_e8:
                 self._cool_down(held, now + settings.low_profit_ns)
             held["trips"] = held["trips_e8"] = 0
         entries = int(held["position"] != 0)
@@ -475,7 +496,8 @@ class Risk:
         limits = self.limits.instruments[index]
         position, buys = int(held["position"]), int(held["reserved_buy"])
         sells = int(held["reserved_sell"])
-        long, short = worst_case(position, buys, sells, bid, ask, self.instruments[index])
+        instrument, currency = self.instruments[index], self._currency(index, state)
+        long, short = worst_case(position, buys, sells, bid, ask, instrument, currency)
         long_before, short_before = int(held["long_e8"]), int(held["short_e8"])
         added = max(long, short) - max(long_before, short_before)
         for whole in (
@@ -505,16 +527,69 @@ class Risk:
         self._expose(int(intent["instrument"]), bid, ask, account, state)
 
     def _check_conservation(self, account: np.void, state: Any) -> None:
-        indices = range(len(self.instruments))
-        cost = sum(int(state.read("instruments", index)["cost_e8"]) for index in indices)
-        money = int(account["cash_e8"]) + cost
-        expected = int(account["opening_e8"]) + int(account["flows_e8"])
-        expected += int(account["realised_e8"]) - int(account["fees_e8"])
-        if money != expected:
-            raise RuntimeError(
-                f"risk: cash + cost of positions was {money}, "
-                f"must be opening equity + flows + realised - fees, {expected}"
-            )
+        costs = [0] * (1 + len(self.currencies.names))
+        for index, number in enumerate(self.currencies.quoted):
+            costs[number] += int(state.read("instruments", index)["cost_e8"])
+        for number, cost in enumerate(costs):
+            books = account if number == 0 else state.read("currencies", number - 1)
+            money = int(books["cash_e8"]) + cost
+            expected = int(books["opening_e8"]) + int(books["flows_e8"])
+            expected += int(books["realised_e8"]) - int(books["fees_e8"])
+            if money != expected:
+                where = f" in currency {number}" if number else ""
+                raise RuntimeError(
+                    f"risk: cash + cost of positions was {money}{where}, "
+                    f"must be opening equity + flows + realised - fees, {expected}"
+                )
+
+    # --- currencies ---------------------------------------------------------------------------
+
+    def _currency(self, index: int, state: Any) -> np.void | None:
+        """Return that of an instrument's prices; None if it is the account's own."""
+        number = self.currencies.quoted[index]
+        cell: np.void | None = state.read("currencies", number - 1) if number else None
+        return cell
+
+    def _books(self, index: int, account: np.void, state: Any) -> np.void:
+        """Return where an instrument's money is booked."""
+        number = self.currencies.quoted[index]
+        books: np.void = state.edit("currencies", number - 1) if number else account
+        return books
+
+    def _revalue(self, index: int, account: np.void, held: np.void, state: Any) -> None:
+        """Value a position, and what there is of its currency with it."""
+        books = self._books(index, account, state)
+        revalue(books, held, self.instruments[index])
+        if self.currencies.quoted[index]:
+            convert(account, books)
+
+    def _see_rate(self, number: int, context: np.void, account: np.void, state: Any) -> None:
+        """Take what a mark says of the currency that its instrument converts.
+
+        What there is of it is worth another amount, and so are the worst cases in it.
+        """
+        currency = state.edit("currencies", number - 1)
+        step = self.instruments[int(context["instrument"])].tick_e8
+        rate = {f"{side}_e8": int(context[side]) * step for side in ("bid", "ask")}
+        for field, price in rate.items():
+            checked(field, price)
+        currency["seen_ns"] = context["link_ns"]
+        currency["invalid"] = 0
+        before = {field: int(currency[field]) for field in rate}
+        if rate == before:
+            return
+        for field, price in rate.items():
+            currency[field] = price
+        if before["bid_e8"] == 0:
+            join(account, currency)
+        else:
+            convert(account, currency)
+        judge(account, self.settings)
+        for index, of in enumerate(self.currencies.quoted):
+            held = state.read("instruments", index)
+            if of == number and held["worst_bid"] != 0:
+                bid, ask = int(held["worst_bid"]), int(held["worst_ask"])
+                self._expose(index, bid, ask, account, state)
 
     # --- control ------------------------------------------------------------------------------
 
@@ -535,7 +610,13 @@ class Risk:
         """Do what a control says; False if that is refused."""
         kind, amount = int(control["kind"]), int(control["amount"])
         if kind == ControlKind.FLOW:
-            is_booked = book_flow(account, amount)
+            number, most = int(control["index"]), len(self.currencies.names)
+            if number > most:
+                raise ValueError(
+                    f"control {control['sequence']}: index was {number}, must be at most {most}"
+                )
+            currency = state.edit("currencies", number - 1) if number else None
+            is_booked = book_flow(account, currency, amount)
             self._check_conservation(account, state)
             return is_booked
         if kind == ControlKind.RESET:
@@ -583,6 +664,8 @@ class Risk:
         account["tick_ns"] = context["now_ns"]
         resume(account, self.settings, int(context["now_ns"]))
         if not self._is_valid(context):
+            if number := self.currencies.converts[int(context["instrument"])]:
+                state.edit("currencies", number - 1)["invalid"] = 1
             return
         self._mark(context, account, state)
         if closes_positions(context):
@@ -604,9 +687,11 @@ class Risk:
             self._measure_spread(context, held, state)
         if held["bid"] != context["bid"] or held["ask"] != context["ask"]:
             held["bid"], held["ask"] = context["bid"], context["ask"]
-            revalue(account, held, self.instruments[index])
+            self._revalue(index, account, held, state)
             judge(account, self.settings)
             self._expose(index, int(held["bid"]), int(held["ask"]), account, state)
+        if number := self.currencies.converts[index]:
+            self._see_rate(number, context, account, state)
         account["high_water_e12"] = max(int(account["high_water_e12"]), int(account["nav_e12"]))
 
     def _is_jump(self, held: np.void, which: str, context: np.void) -> bool:

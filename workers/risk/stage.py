@@ -12,6 +12,7 @@ from pipeline.stage import TICK, Stage
 from workers import native
 from workers.native import layouts
 from workers.risk import reference
+from workers.risk.currency import Currencies
 from workers.risk.settings import RiskLimits, RiskOpening
 from workers.ta.kept import row_dtype
 
@@ -40,6 +41,7 @@ class Risk(Stage):
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__(config)
         self.opening = RiskOpening.of(config)
+        self.currencies = Currencies.of(config)
         self.limits = RiskLimits.of(config)
         self.masks = BreakerMasks.of(config)
 
@@ -47,6 +49,7 @@ class Risk(Stage):
         """Return the state; `native/state.hpp` explains it.
 
         Reducing orders may pass the limit of open orders; there is room for one an instrument more.
+        A group has at least one cell: without another currency it is unused.
         """
         count = len(self.instruments)
         words = -(-count // 64)
@@ -66,12 +69,14 @@ class Risk(Stage):
             "decisions": (layouts["RiskDecision"], DECISIONS),
             "codes": (layouts["RiskCodes"], 1),
             "limits": (layouts["RiskLimit"], len(self.limits.flat())),
+            "currencies": (layouts["RiskCurrency"], max(1, len(self.currencies.names))),
         }
 
     def kernel(self) -> object:
         """Return the native kernel; reference.py says what it does."""
         return native.risk(
             opening=self.opening,
+            currencies=self.currencies,
             settings=self.limits.settings,
             instrument_limits=self.limits.instruments,
             strategy_limits=self.limits.strategies,
@@ -82,4 +87,6 @@ class Risk(Stage):
     def reference(self) -> reference.Risk:
         """Return the same in slow, obvious Python."""
         counts = {group: count for group, (_, count) in self.cells().items()}
-        return reference.Risk(self.opening, self.limits, self.masks, self.instruments, counts)
+        return reference.Risk(
+            self.opening, self.currencies, self.limits, self.masks, self.instruments, counts
+        )

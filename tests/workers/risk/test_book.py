@@ -213,9 +213,10 @@ def test_money_that_is_missing_stops_us() -> None:
             state.edit("account", 0)["cash_e8"] -= 1
             super().step(context, event, state, emit)
 
-    driver = Driver(
-        stage, Embezzler(stage.opening, stage.limits, stage.masks, stage.instruments, counts)
+    embezzler = Embezzler(
+        stage.opening, stage.currencies, stage.limits, stage.masks, stage.instruments, counts
     )
+    driver = Driver(stage, embezzler)
     fill = record_of(EXECUTION, kind=ExecutionKind.FILL, side=1, quantity=1, price=1)
     with pytest.raises(RuntimeError, match="cash \\+ cost of positions was 9999999999999, must be"):
         driver.step("executions", fill, now_ns=NOW)

@@ -8,8 +8,10 @@
 
 namespace bot4 {
 
-/// Books a signed quantity at a price: what it closes is realised, what it opens is cost.
-inline void book_fill(RiskAccount& account, RiskInstrument& held, const Instrument& instrument,
+/// Books a signed quantity at a price: what it closes is realised, what it opens is cost. The books
+/// are those of the instrument's currency: of the account or a RiskCurrency.
+template <class Books>
+void book_fill(Books& books, RiskInstrument& held, const Instrument& instrument,
                       Wide lots, std::int64_t price, std::int64_t fee) {
   const Wide position = held.position;
   const bool closes = position != 0 && (lots > 0) != (position > 0);
@@ -23,19 +25,20 @@ inline void book_fill(RiskAccount& account, RiskInstrument& held, const Instrume
       closing == 0 ? Wide{0} : floor_div(held.cost_e8 * (closing < 0 ? -closing : closing),
                                          position < 0 ? -position : position);
 
-  account.cash_e8 = checked("cash_e8", account.cash_e8 + flow - fee);
-  account.realised_e8 = checked("realised_e8", account.realised_e8 + closing_flow - released);
-  account.fees_e8 = checked("fees_e8", Wide{account.fees_e8} + fee);
+  books.cash_e8 = checked("cash_e8", books.cash_e8 + flow - fee);
+  books.realised_e8 = checked("realised_e8", books.realised_e8 + closing_flow - released);
+  books.fees_e8 = checked("fees_e8", Wide{books.fees_e8} + fee);
   held.cost_e8 = checked("cost_e8", held.cost_e8 - released - (flow - closing_flow));
   held.position = checked("position", position + lots);
 }
 
 /// Values a position at the side of the quote where it could be closed.
-inline void revalue(RiskAccount& account, RiskInstrument& held, const Instrument& instrument) {
+template <class Books>
+void revalue(Books& books, RiskInstrument& held, const Instrument& instrument) {
   held.mark = held.position > 0 ? held.bid : held.position < 0 ? held.ask : 0;
   const std::int64_t before = held.value_e8;
   held.value_e8 = checked("value_e8", amount_e8(held.mark, held.position, instrument));
-  account.value_e8 = checked("value_e8", Wide{account.value_e8} - before + held.value_e8);
+  books.value_e8 = checked("value_e8", Wide{books.value_e8} - before + held.value_e8);
 }
 
 /// Whether a quote is so far from the last one that another has to confirm it; 0 bp: never.

@@ -10,6 +10,7 @@
 #include "../../../pipeline/native/mode.hpp"
 #include "../../../pipeline/native/money.hpp"
 #include "../../../pipeline/native/vocabulary.hpp"
+#include "currency.hpp"
 #include "limits.hpp"
 #include "portfolio.hpp"
 #include "state.hpp"
@@ -52,9 +53,11 @@ struct WorstCase {
 };
 
 constexpr WorstCase worst_case(Wide position, Wide buys, Wide sells, std::int64_t bid,
-                               std::int64_t ask, const Instrument& instrument) {
-  return {notional_e8(ask, std::max<Wide>(0, position + buys), instrument),
-          notional_e8(bid, std::max<Wide>(0, sells - position), instrument)};
+                               std::int64_t ask, const Instrument& instrument,
+                               const RiskCurrency* currency) {
+  return {
+      measured_e8(notional_e8(ask, std::max<Wide>(0, position + buys), instrument), currency),
+      measured_e8(notional_e8(bid, std::max<Wide>(0, sells - position), instrument), currency)};
 }
 
 /// The prices by which an order's worst case is valued: that of its own side is the one it was
@@ -124,6 +127,7 @@ struct Facts {
   const RiskPart* venue = nullptr;
   const RiskPart* asset_class = nullptr;
   const RiskRecent* recent = nullptr;
+  const RiskCurrency* currency = nullptr;  // of its prices; null is the account's own
   const StrategyLimits* strategy = nullptr;
   const RiskStrategy* pace = nullptr;
   const RiskSignal* signal = nullptr;
@@ -185,7 +189,7 @@ inline void check_price(Verdict& verdict, const Intent& intent, const Facts& fac
   }
   const std::int64_t own = facts.strategy == nullptr ? 0 : facts.strategy->order_notional_e8;
   if (const std::int64_t most = tighter(facts.limits->order_notional_e8, own); most != 0)
-    verdict.at_most(Denial::kNotionalMax, notional, most);
+    verdict.at_most(Denial::kNotionalMax, measured_e8(notional, facts.currency), most);
 }
 
 /// Exposure: with the order and all that is under way filled.
@@ -197,7 +201,8 @@ inline void check_exposure(Verdict& verdict, const Intent& intent, const Facts& 
   const Instrument& instrument = *facts.instrument;
   const bool buys = intent.side == Side::kBuy;
   const Sides at = sides_of(held, buys, reference);
-  const Wide exposure = notional_e8(reference, magnitude(worst), instrument);
+  const Wide exposure =
+      measured_e8(notional_e8(reference, magnitude(worst), instrument), facts.currency);
   if (verdict.failed == 0) {
     verdict.value = exposure;
     verdict.bound = account.equity_e8;
@@ -207,7 +212,8 @@ inline void check_exposure(Verdict& verdict, const Intent& intent, const Facts& 
 
   const WorstCase after = worst_case(
       held.position, Wide{held.reserved_buy} + (buys ? intent.quantity : 0),
-      Wide{held.reserved_sell} + (buys ? 0 : intent.quantity), at.bid, at.ask, instrument);
+      Wide{held.reserved_sell} + (buys ? 0 : intent.quantity), at.bid, at.ask, instrument,
+      facts.currency);
   const Wide added = after.gross() - std::max(held.long_e8, held.short_e8);
   const Wide gross = account.gross_e8 + added;
   const Wide longs = account.long_e8 + after.long_e8 - held.long_e8;
@@ -258,14 +264,15 @@ inline void check_loss(Verdict& verdict, const Intent& intent, const Facts& fact
   const auto ticks = static_cast<std::int64_t>(std::min<Wide>(
       intent.stop != 0 ? magnitude(distance) : ceil_div(farthest, kBasisPoints),
       std::numeric_limits<std::int64_t>::max()));
-  verdict.at_risk = notional_e8(ticks, intent.quantity, instrument);
+  verdict.at_risk =
+      measured_e8(notional_e8(ticks, intent.quantity, instrument), facts.currency);
   if (facts.strategy != nullptr && facts.strategy->risk_bp != 0) {
     const Wide out = notional_e8(intent.stop != 0 ? intent.stop : reference, intent.quantity,
                                  instrument);
     const Wide fees = std::max<Wide>(0, fee_e8(notional, instrument.taker_fee_e8)) +
                       std::max<Wide>(0, fee_e8(out, instrument.taker_fee_e8));
-    verdict.at_most_of(Denial::kRiskPerTrade, verdict.at_risk + fees, account.equity_e8,
-                       facts.strategy->risk_bp);
+    verdict.at_most_of(Denial::kRiskPerTrade, verdict.at_risk + measured_e8(fees, facts.currency),
+                       account.equity_e8, facts.strategy->risk_bp);
   }
   const Wide worst = account.equity_e8 - (account.at_risk_e8 + verdict.at_risk);
   const auto period = [&](Denial code, std::int64_t open_e8, std::int64_t limit_e8) {
@@ -437,9 +444,20 @@ inline Verdict evaluate(const Intent& intent, const Facts& facts) {
   if (buys) {
     verdict.cost = cost_e8(verdict.limit, intent.quantity, instrument);
     verdict.at_most(Denial::kBuyingPower, verdict.cost,
-                    Wide{account.cash_e8} - account.reserved_e8);
+                    facts.currency == nullptr
+                        ? Wide{account.cash_e8} - account.reserved_e8
+                        : Wide{facts.currency->cash_e8} - facts.currency->reserved_e8);
   }
   if (reducing) return verdict;
+
+  // In another currency the rate has to be as fresh; if both are old, the quote is what is told.
+  if (facts.currency != nullptr && (verdict.failed & bit_of(Denial::kMarketStale)) == 0) {
+    const Wide age = Wide{context.now_ns} - facts.currency->seen_ns;
+    verdict.check(Denial::kMarketStale,
+                  !has_rate(*facts.currency) || facts.currency->invalid != 0 ||
+                      age > settings.stale_ns,
+                  age, settings.stale_ns);
+  }
 
   verdict.check(Denial::kNotReconciled, account.unreconciled != 0);
   // If it is risk's own, with the code that led there.

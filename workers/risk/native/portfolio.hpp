@@ -5,6 +5,7 @@
 #include "../../../pipeline/native/vocabulary.hpp"
 #include "calendar.hpp"
 #include "book.hpp"
+#include "currency.hpp"
 
 namespace bot4 {
 
@@ -20,7 +21,8 @@ inline void raise_mode(RiskAccount& account, Mode mode, Denial because) {
 }
 
 inline void value_units(RiskAccount& account) {
-  account.equity_e8 = checked("equity_e8", Wide{account.cash_e8} + account.value_e8);
+  account.equity_e8 =
+      checked("equity_e8", Wide{account.cash_e8} + account.value_e8 + account.converted_e8);
   account.nav_e12 = checked("nav_e12", floor_div(Wide{account.equity_e8} * kE12, account.units));
 }
 
@@ -58,23 +60,66 @@ inline void judge(RiskAccount& account, const RiskSettings& settings) {
   period(account.month_open_e8, settings.monthly_e8, Denial::kMonthly);
 }
 
-/// A deposit, or below 0 a withdrawal. Units are rounded so that their price does not fall. False,
-/// and nothing is booked, if nothing would be left, or nothing is there.
-inline bool book_flow(RiskAccount& account, std::int64_t amount) {
+/// Values what there is of another currency anew.
+inline void convert(RiskAccount& account, RiskCurrency& currency) {
+  const std::int64_t before = currency.worth_e8;
+  currency.worth_e8 =
+      checked("worth_e8", worth_e8(Wide{currency.cash_e8} + currency.value_e8, currency));
+  account.converted_e8 =
+      checked("converted_e8", Wide{account.converted_e8} - before + currency.worth_e8);
+}
+
+/// Issues units for what comes to the account from outside, or redeems some if that is below 0; they
+/// are rounded so that their price does not fall. False, and nothing is done, if nothing would be
+/// left, or nothing is there.
+inline bool issue(RiskAccount& account, Wide worth) {
   const Wide issued =
-      account.equity_e8 > 0 ? floor_div(Wide{amount} * account.units, account.equity_e8) : 0;
-  if (account.equity_e8 <= 0 || Wide{account.equity_e8} + amount <= 0 ||
-      account.units + issued <= 0 || !fits(account.units + issued) ||
-      !fits(Wide{account.equity_e8} + amount))
+      account.equity_e8 > 0 ? floor_div(worth * account.units, account.equity_e8) : 0;
+  if (account.equity_e8 <= 0 || account.equity_e8 + worth <= 0 || account.units + issued <= 0 ||
+      !fits(account.units + issued) || !fits(account.equity_e8 + worth))
     return false;
-  std::int64_t* const moved[] = {&account.cash_e8, &account.flows_e8, &account.day_open_e8,
-                                 &account.week_open_e8, &account.month_open_e8};
-  for (const std::int64_t* of : moved)
-    if (!fits(Wide{*of} + amount)) return false;
+  std::int64_t* const opened[] = {&account.day_open_e8, &account.week_open_e8,
+                                  &account.month_open_e8};
+  for (const std::int64_t* of : opened)
+    if (!fits(*of + worth)) return false;
   account.units = static_cast<std::int64_t>(account.units + issued);
-  for (std::int64_t* of : moved) *of += amount;
+  for (std::int64_t* of : opened) *of = static_cast<std::int64_t>(*of + worth);
+  return true;
+}
+
+/// A deposit, or below 0 a withdrawal; false, and nothing is booked, if it cannot be.
+inline bool book_flow(RiskAccount& account, std::int64_t amount) {
+  if (!fits(Wide{account.cash_e8} + amount) || !fits(Wide{account.flows_e8} + amount) ||
+      !issue(account, amount))
+    return false;
+  account.cash_e8 += amount;
+  account.flows_e8 += amount;
   value_units(account);
   return true;
+}
+
+/// The same in another currency; not before there is a rate.
+inline bool book_flow(RiskAccount& account, RiskCurrency& currency, std::int64_t amount) {
+  const Wide after = worth_e8(Wide{currency.cash_e8} + currency.value_e8 + amount, currency);
+  const Wide added = after - currency.worth_e8;
+  if (!has_rate(currency) || !fits(Wide{currency.cash_e8} + amount) ||
+      !fits(Wide{currency.flows_e8} + amount) || !fits(after) ||
+      !fits(account.converted_e8 + added) || !issue(account, added))
+    return false;
+  currency.cash_e8 += amount;
+  currency.flows_e8 += amount;
+  convert(account, currency);
+  value_units(account);
+  return true;
+}
+
+/// With its first rate what a currency began with comes to the account, as a deposit would: until then
+/// nobody knew what it was worth. What was earned or lost in it since is a result.
+inline void join(RiskAccount& account, RiskCurrency& currency) {
+  const Wide worth = worth_e8(currency.opening_e8, currency);
+  if (issue(account, worth))
+    account.joined_e8 = checked("joined_e8", account.joined_e8 + worth);
+  convert(account, currency);
 }
 
 /// Begins a new day, week or month with the first record of it, by the venue's clock and never ours.

@@ -18,14 +18,15 @@ class Risk final : public Kernel {
  public:
   enum Group : std::size_t {
     kAccount, kInstruments, kOrders, kVenues, kClasses, kStrategies, kSignals, kRecent, kSpreads,
-    kOpen, kCorrelations, kDecisions, kCodes, kLimits
+    kOpen, kCorrelations, kDecisions, kCodes, kLimits, kCurrencies
   };
   enum Input : std::uint32_t { kExecutionsIn, kControlIn, kIntentsIn, kCorrelationsIn };
   enum Output : std::size_t { kOrdersOut, kOutcomesOut };
 
-  Risk(RiskOpening opening, RiskLimits limits, Admission admission,
+  Risk(RiskOpening opening, Currencies currencies, RiskLimits limits, Admission admission,
        std::vector<Instrument> instruments)
       : opening_(opening),
+        currencies_(std::move(currencies)),
         configured_(std::move(limits)),
         limits_(configured_),
         admission_(std::move(admission)),
@@ -34,6 +35,16 @@ class Risk final : public Kernel {
       throw std::invalid_argument("number of instruments with limits was " +
                                   std::to_string(limits_.instruments.size()) + ", must be " +
                                   std::to_string(instruments_.size()));
+    for (const auto* of : {&currencies_.quoted, &currencies_.converts})
+      if (of->size() != instruments_.size() ||
+          std::any_of(of->begin(), of->end(),
+                      [&](std::uint32_t number) { return number > currencies_.count(); }))
+        throw std::invalid_argument("number of a currency must be given for each instrument, and be " +
+                                    std::to_string(currencies_.count()) + " at most");
+    if (currencies_.is_base.size() != currencies_.count())
+      throw std::invalid_argument("number of currencies was " +
+                                  std::to_string(currencies_.is_base.size()) + ", must be " +
+                                  std::to_string(currencies_.count()));
   }
 
   void step(const Context& context, const void* input, State& state, Emit& emit) override {
@@ -58,7 +69,19 @@ class Risk final : public Kernel {
   void begin(const Context& context, State& state) const {
     RiskAccount& account = edit_account(state);
     account.begun = 1;
-    account.opening_e8 = account.cash_e8 = account.equity_e8 = opening_.equity_e8;
+    for (std::size_t i = 0; i < currencies_.count(); ++i) {
+      const CurrencyOpening& opening = currencies_.openings[i];
+      auto& currency = state.edit<RiskCurrency>(kCurrencies, i);
+      currency.opening_e8 = currency.cash_e8 = opening.balance_e8;
+      currency.bid_e8 = opening.bid_e8;
+      currency.ask_e8 = opening.ask_e8;
+      currency.invalid = 1;  // until it is seen in this run
+      currency.is_base = currencies_.is_base[i];
+      convert(account, currency);
+    }
+    account.joined_e8 = account.converted_e8;
+    account.opening_e8 = account.cash_e8 =
+        checked("opening_e8", Wide{opening_.equity_e8} - account.converted_e8);
     account.units = opening_.units;
     account.high_water_e12 = opening_.high_water_e12;
     account.day = opening_.day;
@@ -145,6 +168,7 @@ class Risk final : public Kernel {
     facts.venue = &state.read<RiskPart>(kVenues, place(facts.limits->venue));
     facts.asset_class = &state.read<RiskPart>(kClasses, place(facts.limits->asset_class));
     facts.recent = &state.read<RiskRecent>(kRecent, index);
+    facts.currency = currency(index, state);
     if (facts.strategy != nullptr)
       facts.signal = &state.read<RiskSignal>(kSignals, signal_of(intent));
     facts.has_free_cell = account(state).open_orders < state.count(kOrders) &&
@@ -186,7 +210,7 @@ class Risk final : public Kernel {
   }
 
   /// Sets aside what the order may use, before anybody can see it.
-  static Order reserve(const Intent& intent, const Verdict& verdict, State& state) {
+  Order reserve(const Intent& intent, const Verdict& verdict, State& state) const {
     RiskAccount& account = edit_account(state);
     auto& held = state.edit<RiskInstrument>(kInstruments, intent.header.instrument);
     // Its id says where it is: one that names a cell in use is left out.
@@ -206,7 +230,8 @@ class Risk final : public Kernel {
     lots = checked("reserved lots", Wide{lots} + intent.quantity);
     held.orders[held.under_way++] = cell.order_id;
     held.entries += cell.enters;
-    account.reserved_e8 = checked("reserved_e8", Wide{account.reserved_e8} + cell.reserved_e8);
+    std::int64_t& reserved = reserved_of(intent.header.instrument, state);
+    reserved = checked("reserved_e8", Wide{reserved} + cell.reserved_e8);
     account.at_risk_e8 = checked("at_risk_e8", Wide{account.at_risk_e8} + cell.at_risk_e8);
     account.next_order_id += 1;
     account.open_orders += 1;
@@ -312,17 +337,22 @@ class Risk final : public Kernel {
     begin_periods(account, execution.header.venue_ns);
     const bool fills = is_fill(execution.kind);
     const std::int64_t position = held.position;
-    const std::int64_t realised = account.realised_e8;
+    RiskCurrency* const currency = edit_currency(index, state);
+    const std::int64_t& realised = currency == nullptr ? account.realised_e8 : currency->realised_e8;
+    const std::int64_t realised_before = realised;
     if (fills) {
       const Wide lots = Wide{static_cast<int>(execution.side)} * execution.quantity;
-      book_fill(account, held, instruments_[index], lots, execution.price, execution.fee);
-      held.trip_e8 = checked("trip_e8",
-                             Wide{held.trip_e8} + account.realised_e8 - realised - execution.fee);
+      if (currency == nullptr)
+        book_fill(account, held, instruments_[index], lots, execution.price, execution.fee);
+      else
+        book_fill(*currency, held, instruments_[index], lots, execution.price, execution.fee);
+      held.trip_e8 =
+          checked("trip_e8", Wide{held.trip_e8} + realised - realised_before - execution.fee);
       account.fills += 1;
       if (held.bid == 0) held.bid = held.ask = execution.price;
       if (is_valid(context) && !is_jump(held.bid, held.ask, context.quote, settings_.jump_bp))
         see(context.quote, held);
-      revalue(account, held, instruments_[index]);
+      revalue_in(account, currency, held, index);
       judge(account, settings_);
     } else {
       account.unfilled += 1;
@@ -331,7 +361,7 @@ class Risk final : public Kernel {
     if (fills && position != 0 && (held.position == 0 || (held.position > 0) != (position > 0)))
       end_trip(context.now_ns, index, state);
     // A target that is hit comes as a stop too.
-    if (execution.kind == ExecutionKind::kStop && account.realised_e8 < realised &&
+    if (execution.kind == ExecutionKind::kStop && realised < realised_before &&
         settings_.stop_cooldown_ns != 0)
       held.cooldown_until_ns =
           std::max(held.cooldown_until_ns, context.now_ns + settings_.stop_cooldown_ns);
@@ -412,7 +442,7 @@ class Risk final : public Kernel {
     };
     const std::int64_t reserved = rest(cell.reserved_e8), at_risk = rest(cell.at_risk_e8);
     (cell.side > 0 ? held.reserved_buy : held.reserved_sell) -= cell.leaves - left;
-    account.reserved_e8 -= cell.reserved_e8 - reserved;
+    reserved_of(index, state) -= cell.reserved_e8 - reserved;
     account.at_risk_e8 -= cell.at_risk_e8 - at_risk;
     if (is_fill(execution.kind)) cell.filled = 1;
     cell.leaves = left;
@@ -444,7 +474,9 @@ class Risk final : public Kernel {
     held.trips_e8 = checked("trips_e8", Wide{held.trips_e8} + held.trip_e8);
     held.trip_e8 = 0;
     if (settings_.low_profit_trips != 0 && held.trips >= settings_.low_profit_trips) {
-      if (held.trips_e8 < settings_.low_profit_e8)
+      const RiskCurrency* of = currency(index, state);
+      if ((of == nullptr ? Wide{held.trips_e8} : worth_e8(held.trips_e8, *of)) <
+          settings_.low_profit_e8)
         held.cooldown_until_ns =
             std::max(held.cooldown_until_ns, now_ns + settings_.low_profit_ns);
       held.trips = held.trips_e8 = 0;
@@ -463,7 +495,7 @@ class Risk final : public Kernel {
     auto& held = state.edit<RiskInstrument>(kInstruments, index);
     const InstrumentLimits& limits = limits_.instruments[index];
     const WorstCase worst = worst_case(held.position, held.reserved_buy, held.reserved_sell, bid,
-                                       ask, instruments_[index]);
+                                       ask, instruments_[index], currency(index, state));
     const Wide added = worst.gross() - std::max(held.long_e8, held.short_e8);
     const auto add = [](const char* what, std::int64_t& to, Wide more) {
       to = checked(what, to + more);
@@ -497,21 +529,27 @@ class Risk final : public Kernel {
     expose(index, at.bid, at.ask, state);
   }
 
-  /// The sum of costs is that of the instruments that have one: of those in which something is held.
   void check_conservation(const State& state) const {
+    check_conservation_in(0, account(state), state);
+    for (std::uint32_t i = 1; i <= currencies_.count(); ++i)
+      check_conservation_in(i, state.read<RiskCurrency>(kCurrencies, i - 1), state);
+  }
+
+  /// The sum of costs is that of the instruments that have one: of those in which something is held.
+  template <class Books>
+  void check_conservation_in(std::uint32_t number, const Books& now, const State& state) const {
     Wide cost = 0;
     const std::uint64_t* open = &state.read<std::uint64_t>(kOpen, 0);
     for (std::size_t word = 0; word < words(); ++word)
-      for (std::uint64_t bits = open[word] | open[words() + word]; bits != 0; bits &= bits - 1)
-        cost += state.read<RiskInstrument>(
-                         kInstruments,
-                         word * 64 + static_cast<std::uint64_t>(std::countr_zero(bits)))
-                    .cost_e8;
-    const RiskAccount& now = account(state);
+      for (std::uint64_t bits = open[word] | open[words() + word]; bits != 0; bits &= bits - 1) {
+        const std::size_t index = word * 64 + static_cast<std::size_t>(std::countr_zero(bits));
+        if (currencies_.quoted[index] == number)
+          cost += state.read<RiskInstrument>(kInstruments, index).cost_e8;
+      }
     const Wide is = now.cash_e8 + cost;
     const Wide should = Wide{now.opening_e8} + now.flows_e8 + now.realised_e8 - now.fees_e8;
     if (is != should)
-      throw std::logic_error("risk: cash + cost of positions was " + to_text(is) +
+      throw std::logic_error("risk: cash + cost of positions was " + to_text(is) + in(number) +
                              ", must be opening equity + flows + realised - fees, " +
                              to_text(should));
   }
@@ -534,7 +572,15 @@ class Risk final : public Kernel {
            State& state) const {
     switch (control.kind) {
       case ControlKind::kFlow: {
-        const bool is_booked = book_flow(account, control.amount);
+        if (control.index > currencies_.count())
+          throw std::invalid_argument("control " + std::to_string(control.header.sequence) +
+                                      ": index was " + std::to_string(control.index) +
+                                      ", must be at most " + std::to_string(currencies_.count()));
+        const bool is_booked =
+            control.index == 0
+                ? book_flow(account, control.amount)
+                : book_flow(account, state.edit<RiskCurrency>(kCurrencies, control.index - 1),
+                            control.amount);
         check_conservation(state);
         return is_booked;
       }
@@ -594,7 +640,11 @@ class Risk final : public Kernel {
     RiskAccount& account = edit_account(state);
     account.tick_ns = context.now_ns;
     resume(account, settings_, context.now_ns);
-    if (!is_valid(context)) return;
+    if (!is_valid(context)) {
+      if (const std::uint32_t number = currencies_.converts[context.instrument]; number != 0)
+        state.edit<RiskCurrency>(kCurrencies, number - 1).invalid = 1;
+      return;
+    }
     mark(context, state);
     if (closes_positions(context)) flatten(context, state, emit);
   }
@@ -616,11 +666,38 @@ class Risk final : public Kernel {
     RiskAccount& account = edit_account(state);
     if (held.bid != quote.bid || held.ask != quote.ask) {
       see(quote, held);
-      revalue(account, held, instruments_[index]);
+      revalue_in(account, edit_currency(index, state), held, index);
       judge(account, settings_);
       expose(index, quote.bid, quote.ask, state);
     }
+    if (const std::uint32_t number = currencies_.converts[index]; number != 0)
+      see_rate(number, quote, index, state);
     account.high_water_e12 = std::max(account.high_water_e12, account.nav_e12);
+  }
+
+  /// Takes what a mark says of the currency that its instrument converts: what there is of it is worth
+  /// another amount, and so are the worst cases in it.
+  void see_rate(std::uint32_t number, const Quote& quote, std::uint32_t index, State& state) const {
+    auto& currency = state.edit<RiskCurrency>(kCurrencies, number - 1);
+    const Instrument& by = instruments_[index];
+    const std::int64_t bid = checked("bid_e8", product(quote.bid, by.tick_e8));
+    const std::int64_t ask = checked("ask_e8", product(quote.ask, by.tick_e8));
+    currency.seen_ns = quote.link_ns;
+    currency.invalid = 0;
+    if (bid == currency.bid_e8 && ask == currency.ask_e8) return;
+    const bool is_first = !has_rate(currency);
+    currency.bid_e8 = bid;
+    currency.ask_e8 = ask;
+    RiskAccount& account = edit_account(state);
+    if (is_first)
+      join(account, currency);
+    else
+      convert(account, currency);
+    judge(account, settings_);
+    for (std::uint32_t i = 0; i < instruments_.size(); ++i)
+      if (currencies_.quoted[i] == number)
+        if (const auto& held = state.read<RiskInstrument>(kInstruments, i); held.worst_bid != 0)
+          expose(i, held.worst_bid, held.worst_ask, state);
   }
 
   static void measure_spread(const Quote& quote, std::uint32_t index, State& state) {
@@ -682,6 +759,32 @@ class Risk final : public Kernel {
   static const RiskOrder& order_of(std::uint64_t order_id, const State& state) {
     return state.read<RiskOrder>(kOrders, order_id % state.count(kOrders));
   }
+  std::uint32_t number_of(std::uint32_t index) const {
+    return currencies_.count() == 0 ? 0 : currencies_.quoted[index];
+  }
+  /// That of an instrument's prices; null if it is the account's own.
+  const RiskCurrency* currency(std::uint32_t index, const State& state) const {
+    const std::uint32_t number = number_of(index);
+    return number == 0 ? nullptr : &state.read<RiskCurrency>(kCurrencies, number - 1);
+  }
+  RiskCurrency* edit_currency(std::uint32_t index, State& state) const {
+    const std::uint32_t number = number_of(index);
+    return number == 0 ? nullptr : &state.edit<RiskCurrency>(kCurrencies, number - 1);
+  }
+  std::int64_t& reserved_of(std::uint32_t index, State& state) const {
+    RiskCurrency* const of = edit_currency(index, state);
+    return of == nullptr ? edit_account(state).reserved_e8 : of->reserved_e8;
+  }
+  /// Values a position, and what there is of its currency with it.
+  void revalue_in(RiskAccount& account, RiskCurrency* of, RiskInstrument& held,
+                  std::uint32_t index) const {
+    if (of == nullptr) return revalue(account, held, instruments_[index]);
+    revalue(*of, held, instruments_[index]);
+    convert(account, *of);
+  }
+  static std::string in(std::uint32_t number) {
+    return number == 0 ? std::string() : " in currency " + std::to_string(number);
+  }
   std::size_t words() const { return (instruments_.size() + 63) / 64; }
 
   static std::int64_t clipped(Wide value) {
@@ -690,6 +793,7 @@ class Risk final : public Kernel {
   }
 
   const RiskOpening opening_;
+  const Currencies currencies_;
   const RiskLimits configured_;
   RiskLimits limits_;      // in force
   const RiskSettings& settings_ = limits_.settings;

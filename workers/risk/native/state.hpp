@@ -6,15 +6,18 @@
 
 namespace bot4 {
 
-/// Money in 1e-8. Conserved, exactly: cash + cost of all positions == opening + flows + realised -
-/// fees.
+/// Money in 1e-8; what is counted up from `opening` to `value`, from `realised` to `reserved`, is what
+/// there is of the account's own currency. Conserved, exactly: cash + cost of all positions ==
+/// opening + flows + realised - fees; in each currency.
 struct RiskAccount {
   std::uint64_t begun;        // 0 until the first step has set the opening equity
   std::int64_t opening_e8;
   std::int64_t flows_e8;      // deposits less withdrawals
   std::int64_t cash_e8;
   std::int64_t value_e8;      // of the positions at their marks; negative for shorts
-  std::int64_t equity_e8;     // cash + value
+  std::int64_t equity_e8;     // cash + value + converted
+  std::int64_t converted_e8;  // what the other currencies are worth
+  std::int64_t joined_e8;     // what they were when they came: at the beginning, or with a first rate
   std::int64_t realised_e8;
   std::int64_t fees_e8;
   std::int64_t reserved_e8;   // of cash, for open buys
@@ -46,7 +49,18 @@ struct RiskAccount {
   std::uint64_t refused;      // ... and 1 if it was refused
   std::uint64_t limits;       // how often limits were changed
 };
-static_assert(sizeof(RiskAccount) == 352);
+static_assert(sizeof(RiskAccount) == 368);
+
+/// What there is of another currency, in 1e-8 of it; at first as in RiskAccount.
+struct RiskCurrency {
+  std::int64_t opening_e8, flows_e8, cash_e8, value_e8, realised_e8, fees_e8, reserved_e8;
+  std::int64_t worth_e8;       // cash + value, in the account's currency
+  std::int64_t bid_e8, ask_e8;  // last valid mark of the instrument that converts it; 0: none yet
+  std::int64_t seen_ns;        // when there was word of it last
+  std::uint64_t invalid;       // 1: its quote is not valid now
+  std::uint64_t is_base;       // 1: it is the base of that instrument; 0: it is its quote currency
+};
+static_assert(sizeof(RiskCurrency) == 104);
 
 struct RiskInstrument {
   static constexpr std::size_t kOrders = 16;
