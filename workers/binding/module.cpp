@@ -66,7 +66,9 @@ std::vector<EntryCaps> entry_caps_of(nb::handle caps) {
     result.push_back({.notional_e8 = nb::cast<std::int64_t>(each.attr("notional_e8")),
                       .least_lots = nb::cast<std::int64_t>(each.attr("least_lots")),
                       .most_lots = nb::cast<std::int64_t>(each.attr("most_lots")),
-                      .step_lots = nb::cast<std::int64_t>(each.attr("step_lots"))});
+                      .step_lots = nb::cast<std::int64_t>(each.attr("step_lots")),
+                      .converter = nb::cast<std::int64_t>(each.attr("converter")),
+                      .is_base = nb::cast<std::int64_t>(each.attr("is_base"))});
   return result;
 }
 

@@ -143,6 +143,8 @@ class MachineLearning:
         row = Row.of(event)
         entry = rules.bracket(row, self.settings, self.instruments[index])
         score = self._score(row, 2.0 * probability - 1.0, entry, state)
+        if row.close >= 1:
+            own["close"] = row.close
         if entry is not None:
             own["move"] = rules.measure(entry, self.settings)
         if score is not None:
@@ -374,7 +376,16 @@ class MachineLearning:
             self.instruments[index],
             is_degraded=is_degraded,
             left=self._left_of_cluster(index, state),
+            rate=self._rate(index, state),
         )
+
+    def _rate(self, index: int, state: _native.State) -> float:
+        """Return what one of the currency of an instrument's prices is in the account's."""
+        caps = self.caps[index]
+        if caps.converter < 0:
+            return 1.0
+        close = int(state.read("instruments", caps.converter)["close"])
+        return rules.rate_of(caps, close, self.instruments[caps.converter])
 
     def _left_of_cluster(self, index: int, state: _native.State) -> float:
         """Return what a long position may risk yet, beside those that move with it, in 1e-8."""
@@ -390,7 +401,8 @@ class MachineLearning:
                 and (rho if lots > 0.0 else -rho) > self.settings.correlation_bp
                 and row["samples"][other] >= self.settings.correlation_samples
             ):
-                left -= rules.risk_of(lots, float(each["move"]), instrument)
+                risk = rules.risk_of(lots, float(each["move"]), instrument)
+                left -= risk * self._rate(other, state)
         return left
 
 

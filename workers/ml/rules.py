@@ -114,6 +114,18 @@ def cluster_cap(settings: MlSettings) -> float:
     return share(settings.cluster_cap_bp) * one
 
 
+def rate_of(caps: EntryCaps, close: int, converter: Instrument) -> float:
+    """Return what one of the currency of an instrument's prices is in the account's.
+
+    Args:
+        caps: Of the instrument.
+        close: The last one of what converts it, in ticks; 0: none yet, and then nor a rate.
+        converter: Which that is.
+    """
+    price = float(close) * float(converter.tick_e8) / 1e8
+    return price if caps.is_base or close == 0 else 1.0 / price
+
+
 def entry_quantity(
     score: float,
     entry: Bracket,
@@ -123,12 +135,14 @@ def entry_quantity(
     *,
     is_degraded: bool,
     left: float,
+    rate: float = 1.0,
 ) -> int:
     """Return how many lots to enter with; 0: none.
 
     The least of what the volatility target, the fraction of Kelly's bet and the cap of an order
     allow, less while the model has no answer, and no more than what is `left` of the cluster's
-    risk, in 1e-8; rounded down to lots, and nothing if that is less than the venue takes.
+    risk, in 1e-8; rounded down to lots, and nothing if that is less than the venue takes. All of it
+    is the account's money: `rate` is what one of the currency of its prices is in it.
     """
     most = float(caps.notional_e8)
     equity = float(settings.equity_e8)
@@ -152,6 +166,10 @@ def entry_quantity(
     if settings.cluster_cap_bp > 0:
         notional = min(notional, max(left, 0.0) / (measure(entry, settings) / close))
     money = int(notional) if notional < most else caps.notional_e8
+    if caps.converter >= 0:
+        if rate <= 0.0:
+            return 0
+        money = int(min(float(money) / rate, _MOST_TICKS))
     lots = min(money * E8 // (entry.close * instrument.tick_e8 * instrument.lot_e8), _INT64_MAX)
     if caps.most_lots > 0:
         lots = min(lots, caps.most_lots)

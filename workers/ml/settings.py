@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipeline.account import opening_e8
-from pipeline.instruments import Instrument, to_e8
+from pipeline.instruments import Instrument, converters, instruments_from, to_e8
 
 WHOLE_BP = 10_000
 
@@ -69,16 +69,21 @@ class EntryCaps(NamedTuple):
     """What bounds an entry in one instrument.
 
     Attributes:
-        notional_e8: Most that it is worth.
+        notional_e8: Most that it is worth, in the account's currency.
         least_lots: Of the venue.
         most_lots: Likewise; 0: there is none.
         step_lots: A quantity is a multiple of it.
+        converter: The instrument that converts the currency of its prices to the account's; -1:
+            they are in the account's.
+        is_base: 1: that has the currency as its base; 0: as that of its prices.
     """
 
     notional_e8: int
     least_lots: int = 0
     most_lots: int = 0
     step_lots: int = 1
+    converter: int = -1
+    is_base: int = 0
 
     @classmethod
     def of(cls, config: Mapping[str, Any], instrument: Instrument) -> EntryCaps:
@@ -86,11 +91,17 @@ class EntryCaps(NamedTuple):
         table = config["ml"]
         own = table["instruments"].get(instrument.symbol, {})
         held_to = config.get("risk", {}).get("instruments", {}).get(instrument.symbol, {})
+        instruments = instruments_from(config)
+        account = config.get("currency", instruments[0].quote)
+        by = converters(account, ((each.base, each.quote) for each in instruments))
+        converter = -1 if instrument.quote == account else by[instrument.quote]
         return cls(
             notional_e8=to_e8(own.get("order_notional", table["order_notional"])),
             least_lots=instrument.min_quantity_e8 // instrument.lot_e8,
             most_lots=instrument.max_quantity_e8 // instrument.lot_e8,
             step_lots=held_to.get("quantity_step", 1),
+            converter=converter,
+            is_base=int(converter >= 0 and instruments[converter].base == instrument.quote),
         )
 
 

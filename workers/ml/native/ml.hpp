@@ -235,6 +235,7 @@ class MachineLearning final : public Kernel {
         take_into(state.edit<MlBook>(kBooks, index * kBooksEach + i), row.close, cost, scores[i],
                   entry, settings_);
     }
+    if (row.close >= 1) own.close = row.close;
     if (entry) own.move = measure(*entry, settings_);
     if (both) want(*both, own);
     if (own.pending != 0) return;
@@ -244,8 +245,8 @@ class MachineLearning final : public Kernel {
       if (!entry) return;  // no size and no stop without a price and a range
       intent.quantity = is_worth(own.score, *entry, settings_)
                             ? entry_quantity(own.score, *entry, prediction.is_neutral,
-                                             left_of_cluster(index, state), settings_,
-                                             caps_[index], instrument)
+                                             left_of_cluster(index, state), rate(index, state),
+                                             settings_, caps_[index], instrument)
                             : 0;
       if (intent.quantity == 0) {
         own.wanted = 0;
@@ -287,6 +288,14 @@ class MachineLearning final : public Kernel {
     return made;
   }
 
+  /// What one of the currency of an instrument's prices is in the account's; 0: that is not known.
+  double rate(std::uint32_t index, const State& state) const {
+    const EntryCaps& caps = caps_[index];
+    if (caps.converter < 0) return 1.0;
+    const auto by = static_cast<std::size_t>(caps.converter);
+    return rate_of(caps, state.read<MlState>(kInstruments, by).close, instruments_[by]);
+  }
+
   /// What a long position may risk yet, beside those that move with it, in 1e-8.
   double left_of_cluster(std::uint32_t index, const State& state) const {
     double left = cluster_cap(settings_);
@@ -299,7 +308,7 @@ class MachineLearning final : public Kernel {
       const std::int64_t together = lots > 0.0 ? rho[other] : -rho[other];
       if (other != index && lots != 0.0 && together > settings_.correlation_bp &&
           samples[other] >= settings_.correlation_samples)
-        left -= risk_of(lots, each.move, instruments_[other]);
+        left -= risk_of(lots, each.move, instruments_[other]) * rate(other, state);
     }
     return left;
   }

@@ -30,6 +30,9 @@ struct EntryCaps {
   std::int64_t notional_e8;
   std::int64_t least_lots, most_lots;  // the venue's; 0: there is none
   std::int64_t step_lots;              // a quantity is a multiple of it
+  // What converts the currency of its prices to the account's.
+  std::int64_t converter;  // an instrument; -1: they are in the account's
+  std::int64_t is_base;    // 1: that has the currency as its base; 0: as that of its prices
 };
 
 constexpr double share(std::int64_t bp) { return static_cast<double>(bp) / 10000.0; }
@@ -97,9 +100,17 @@ inline double cluster_cap(const MlSettings& settings) {
   return share(settings.cluster_cap_bp) * one;
 }
 
-/// Lots to enter with; 0: none. `left` is what the cluster may risk yet, in 1e-8.
+/// What one of the currency of an instrument's prices is in the account's, at the last close of what
+/// converts it; 0: that is not known.
+inline double rate_of(const EntryCaps& caps, std::int64_t close, const Instrument& converter) {
+  const double price = static_cast<double>(close) * static_cast<double>(converter.tick_e8) / 1e8;
+  return caps.is_base != 0 || close == 0 ? price : 1.0 / price;
+}
+
+/// Lots to enter with; 0: none. `left` is what the cluster may risk yet, in 1e-8; `rate` what one of
+/// the currency of its prices is in the account's.
 inline std::int64_t entry_quantity(double score, const Bracket& entry, bool is_degraded,
-                                   double left, const MlSettings& settings, const EntryCaps& caps,
+                                   double left, double rate, const MlSettings& settings, const EntryCaps& caps,
                                    const Instrument& instrument) {
   const double most = static_cast<double>(caps.notional_e8);
   const double equity = static_cast<double>(settings.equity_e8);
@@ -121,8 +132,12 @@ inline std::int64_t entry_quantity(double score, const Bracket& entry, bool is_d
   if (settings.cluster_cap_bp > 0)
     notional = std::min(notional, std::max(left, 0.0) / (measure(entry, settings) / close));
   // What is not below the cap is the cap: as a double that may be beyond int64.
-  const std::int64_t money = notional < most ? static_cast<std::int64_t>(notional)
-                                             : caps.notional_e8;
+  std::int64_t money = notional < most ? static_cast<std::int64_t>(notional) : caps.notional_e8;
+  if (caps.converter >= 0) {
+    if (rate <= 0.0) return 0;
+    constexpr double kMostMoney = 4611686018427387904.0;  // 2^62
+    money = static_cast<std::int64_t>(std::min(static_cast<double>(money) / rate, kMostMoney));
+  }
   const Wide lot_value = product(product(entry.close, instrument.tick_e8), instrument.lot_e8);
   constexpr Wide kMost = std::numeric_limits<std::int64_t>::max();
   Wide lots = std::min(Wide{money} * kE8 / lot_value, kMost);

@@ -20,8 +20,9 @@ struct MlState {
   // If another process evaluates the model: whose answer the last row waits for.
   std::uint64_t question;  // 0: it waits for none
   std::int64_t asked_ns;
+  std::int64_t close;  // the last one, in ticks; 0: none yet
 };
-static_assert(sizeof(MlState) == 96);
+static_assert(sizeof(MlState) == 104);
 
 /// Of the stage.
 struct MlStage {
