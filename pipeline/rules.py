@@ -19,6 +19,7 @@ class Unit(enum.Enum):
     NONE = "none"  # it compares none
     COUNT = "count"
     MONEY = "money"  # 1e-8 of the account's currency
+    QUOTED = "quoted"  # 1e-8 of the currency of the instrument's prices
     PRICE = "price"  # ticks
     QUANTITY = "quantity"  # lots
     TIME = "time"  # ns
@@ -160,7 +161,8 @@ RULES: Final[Mapping[Denial, Rule]] = {
         Unit.QUANTITY,
     ),
     Denial.MD_STALE: Rule(
-        "no quote, flagged stale, or now - last word from the link > limit",
+        "no quote, flagged stale, or now - last word from the link > limit; of new risk in another "
+        "currency also if that is so of what converts it",
         "stale_ms",
         "no",
         "the last word from the link was {value} ago, at most {bound}",
@@ -199,7 +201,7 @@ RULES: Final[Mapping[Denial, Rule]] = {
         "instruments.min_notional",
         "yes",
         "worth {value}, at least {bound}",
-        Unit.MONEY,
+        Unit.QUOTED,
     ),
     Denial.NOTIONAL_MAX: Rule(
         "quantity * ref > limit",
@@ -360,7 +362,7 @@ RULES: Final[Mapping[Denial, Rule]] = {
         "",
         "no",
         "it costs {value} at most, {bound} is free",
-        Unit.MONEY,
+        Unit.QUOTED,
     ),
     Denial.MARGIN: Rule(
         "limit of the worst case of all shorts > equity, and the order adds to it",

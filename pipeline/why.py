@@ -27,6 +27,7 @@ _HALTED = 1  # in place of a Denial
 # Places behind the point: as few as keep two numbers apart, of these at least and at most.
 _PLACES: Mapping[Unit, tuple[int, int]] = {
     Unit.MONEY: (2, 8),
+    Unit.QUOTED: (2, 8),
     Unit.TIME: (3, 6),
     Unit.SHARE: (2, 4),
 }
@@ -96,6 +97,12 @@ class Decision:
         return int(cost_e8(int(self.cell["price"]), int(self.cell["quantity"]), self.instrument))
 
     @property
+    def quoted(self) -> str:
+        """The currency of its prices, in which it is paid and reserved for."""
+        own: str = self.config["currency"]
+        return own if self.instrument is None else self.instrument.quote
+
+    @property
     def symbol(self) -> str:
         """Of its instrument."""
         return f"#{self.cell['instrument']}" if self.instrument is None else self.instrument.symbol
@@ -117,8 +124,15 @@ class Decision:
         """Return what the first failing check compared, in words and human units."""
         value, bound = self.compared
         said, unit = self.rule.said, self.rule.unit
+        is_converted = self.quoted != self.config["currency"]
+        if self.code is Denial.MD_STALE and is_converted:
+            said = (
+                "the last word of it, or of what converts {quoted}, was {value} ago, "
+                "at most {bound}"
+            )
         if self.code is Denial.MD_STALE and value <= bound:
             said = "the feed has taken back what it said of it"
+            said += ", or of what converts {quoted}" if is_converted else ""
         if self.code is Denial.MD_STALE and not self.cell["reference"]:
             said = f"there is no {'ask' if self.side == 'buy' else 'bid'} to go by"
         if self.code is Denial.KILLED and bound == _HALTED:
@@ -160,7 +174,7 @@ class Decision:
 
     def exact(self, unit: Unit, raw: int) -> Decimal:
         """Return a raw number in the unit of `sign`."""
-        if unit is Unit.MONEY:
+        if unit in (Unit.MONEY, Unit.QUOTED):
             return Decimal(money_to_text(raw))
         if unit is Unit.TIME:
             return Decimal(raw) / _E6
@@ -178,6 +192,7 @@ class Decision:
         money: str = self.config["currency"]
         return {
             Unit.MONEY: money,
+            Unit.QUOTED: self.quoted,
             Unit.TIME: "ms",
             Unit.SHARE: "%",
             Unit.QUANTITY: base,
@@ -209,6 +224,7 @@ class Decision:
             restricted = "is unknown"
         return {
             "symbol": self.symbol,
+            "quoted": self.quoted,
             "venue": "?" if self.instrument is None else self.instrument.venue,
             "instrument": cell["instrument"],
             "instruments": len(self.config["instruments"]),

@@ -123,7 +123,7 @@ def _asked(one: Decision) -> str:
 
 def _approved(one: Decision, order: np.void | None) -> Iterator[tuple[str, str]]:
     cell = one.cell
-    reserved = one.text(Unit.MONEY, one.reserved_e8)
+    reserved = one.text(Unit.QUOTED, one.reserved_e8)
     yield "order", f"limit {one.text(Unit.PRICE, int(cell['price']))}, {reserved} reserved"
     exposure, equity = one.compared
     if equity > 0:
@@ -136,7 +136,7 @@ def _approved(one: Decision, order: np.void | None) -> Iterator[tuple[str, str]]
         yield "now", "over: nothing is reserved any more"
         return
     leaves = one.text(Unit.QUANTITY, int(order["leaves"]))
-    money = one.text(Unit.MONEY, int(order["reserved_e8"]))
+    money = one.text(Unit.QUOTED, int(order["reserved_e8"]))
     at_risk = one.text(Unit.MONEY, int(order["at_risk_e8"]))
     yield "now", f"open: {leaves} left, {money} reserved, {at_risk} at risk to the stop"
 
@@ -165,6 +165,7 @@ def as_data(one: Decision, order: np.void | None, now_ns: int) -> dict[str, Any]
         },
         "reference": text(Unit.PRICE, "reference"),
         "currency": one.config["currency"],
+        "quoted": one.quoted,
     }
     value, bound = one.compared
     if not one.failed:
