@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -53,17 +54,23 @@ class Account:
         figures: `OPENING`; and of all runs together `opened_e8`, the equity that it was opened
             with, and `flows_e8`; and `value_e8`, that of the positions at their last marks, which
             is part of the equity.
+        balances: Of other currencies, which are part of it too: what there is of each, in 1e-8, and
+            the bid and the ask by which it was converted last, in 1e-8; 0: never yet.
     """
 
     currency: str
     run_id: str
     time: str
     figures: Mapping[str, int]
+    balances: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
         texts = {"currency": self.currency, "run_id": self.run_id, "time": self.time}
-        return {**texts, "figures": dict(self.figures)}
+        balances = {name: list(each) for name, each in self.balances.items()}
+        return {**texts, "figures": dict(self.figures)} | (
+            {"balances": balances} if balances else {}
+        )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -74,16 +81,21 @@ class Account:
         """
         texts = {name: data[name] for name in ("currency", "run_id", "time")}
         figures = {name: data["figures"][name] for name in _KEPT}
+        balances = {name: tuple(each) for name, each in data.get("balances", {}).items()}
         if not all(isinstance(text, str) for text in texts.values()):
             raise ValueError("currency, run_id and time must be text")
         if datetime.fromisoformat(texts["time"]).tzinfo is None:
             raise ValueError(f"time was {texts['time']}, must have a time zone")
-        for each in figures.values():
+        if not all(len(each) == 3 for each in balances.values()):
+            raise ValueError("balances must be an amount, a bid and an ask")
+        for each in itertools.chain(figures.values(), *balances.values()):
             if type(each) is not int or not INT64_MIN <= each <= INT64_MAX:
                 raise ValueError("figures must be whole numbers of 64 bits")
         if not all(figures[name] > 0 for name in _POSITIVE):
             raise ValueError("units and high_water_e12 must be > 0")
-        return cls(figures=figures, **texts)
+        if any(min(each[1:]) < 0 for each in balances.values()):
+            raise ValueError("a bid and an ask must be >= 0")
+        return cls(figures=figures, balances=balances, **texts)
 
 
 def opening_e8(config: Mapping[str, Any]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.account import Account, AccountError, AccountFile
+from pipeline.account import Account, AccountError, AccountFile, balances_of
 from pipeline.breakers.audit import FILE, AuditTrail, utc
 from pipeline.breakers.by_hand import Act, OperationError, Record
 from pipeline.cli.config import configuration_flags, flags
@@ -98,7 +98,9 @@ def _rebase(config: Config, folder: Path, actor: str, reason: str) -> None:
         act = Act(AuditTrail(folder / FILE), "", actor, reason, warn)
         with act.recorded(Record("account", before, after, "rebased")):
             aside = file.set_aside()
-            file.write(Account(config.currency, "", utc(time.time_ns()), figures))
+            now, resolved = utc(time.time_ns()), config.resolved()
+            balances = {name: (*each, 0, 0) for name, each in balances_of(resolved).items()}
+            file.write(Account(config.currency, "", now, figures, balances))
     finally:
         lock.release()
     click.echo(f"the account of {config.name} begins anew: {after} {config.currency}")

@@ -15,7 +15,7 @@ from pipeline import topology
 from pipeline.breakers.explain import readable
 from pipeline.breakers.health import Distance
 from pipeline.instruments import instruments_from, money_to_text
-from pipeline.supervisor.account import PERIODS, Account
+from pipeline.supervisor.account import PERIODS, Account, Balance
 from pipeline.supervisor.snapshot import Answers, Snapshot, percentile_us
 from pipeline.vocabulary import Mode
 from shm import Histogram
@@ -158,6 +158,10 @@ class StateTable:
         yield "feed: " + ", ".join(f"{now.feed[name]:,} {name}" for name in said)
         yield f"{now.orders:,} orders, {now.fills:,} fills, {now.denied:,} intents denied"
         yield f"equity {_money(now.equity_e8)} {currency}, pnl {_money(now.pnl_e8)} {currency}"
+        if now.account.balances:
+            yield "balances: " + ", ".join(
+                _balance(name, each, currency) for name, each in now.account.balances.items()
+            )
         yield f"held: {held or 'nothing'}"
         yield from _account(now.account, now.mode)
         yield f"model: {_model(now.model)}"
@@ -180,6 +184,15 @@ def _model(model: Answers) -> str:
         if count
     ]
     return f"{model.word}, {answered:,} answers" + "".join(f", {each}" for each in without)
+
+
+def _balance(name: str, balance: Balance, currency: str) -> str:
+    """Return what there is of a currency, its positions included, and what that is worth."""
+    total = f"{money_to_text(balance.cash_e8 + balance.value_e8)} {name}"
+    if name == currency:
+        return total
+    worth = f"{_money(balance.worth_e8)} {currency}" if balance.is_known else "no rate yet"
+    return f"{total} ({worth})"
 
 
 def _account(account: Account, mode: Mode) -> Iterator[str]:

@@ -14,8 +14,9 @@ from typing import Any, Final
 from pipeline.account import OPENING, Account, AccountError, AccountFile, in_new_periods
 from pipeline.breakers.audit import utc
 from pipeline.breakers.by_hand import in_time
-from pipeline.instruments import SIMULATOR, money_to_text, to_e8
-from pipeline.requests import risk_account
+from pipeline.instruments import SIMULATOR, converters, instruments_from, money_to_text, to_e8
+from pipeline.kill.positions import committed_together
+from pipeline.stage import load_object
 from shm import Segment
 
 _EVERY_S: Final = 1.0
@@ -31,7 +32,7 @@ class Keeper:
         """Nothing is read yet; `folder` is the state directory."""
         self._file = AccountFile(folder)
         self._report = report
-        self._last: dict[str, int] = {}
+        self._last: dict[str, Any] = {}
         self._next = 0.0
         self._thread: threading.Thread | None = None
         self._failure = ""
@@ -57,7 +58,9 @@ class Keeper:
         if all(each["venue"] == SIMULATOR for each in config["instruments"]):
             since = datetime.fromisoformat(account.time)
             figures = in_new_periods(figures, since, datetime.now(UTC))
-        config["run"] = {**config.get("run", {}), "account": dict(figures)}
+        balances = self._convertible(account, config)
+        kept = {**figures, **({"balances": balances} if balances else {})}
+        config["run"] = {**config.get("run", {}), "account": kept}
         money = f"{money_to_text(figures['equity_e8'])} {account.currency}"
         said = f"the account goes on with {money}, as of {account.time}"
         if figures["value_e8"]:
@@ -75,6 +78,7 @@ class Keeper:
         self._is_kept = is_kept(config)
         self._currency = config["currency"]
         kept = config.get("run", {}).get("account", {})
+        self._others = load_object("workers.risk.currency:Currencies").of(config).names
         self._opened_e8 = kept.get("opened_e8", to_e8(config["equity"]))
         self._flows_e8 = kept.get("flows_e8", 0)
         try:
@@ -82,8 +86,7 @@ class Keeper:
         finally:
             if self._thread is not None:
                 self._thread.join(_END_S)
-            if self._is_kept and (figures := self._figures()):
-                account = self._account(figures)
+            if self._is_kept and (account := self._account()):
                 try:
                     in_time(lambda: self._file.write(account), _END_S)
                 except OSError as error:
@@ -93,12 +96,14 @@ class Keeper:
         """Have it written, if it has changed, behind the back of this thread."""
         if not self._is_kept or (self._thread is not None and self._thread.is_alive()):
             return
-        figures = self._figures()
+        account = self._account()
+        if account is None:
+            return
+        figures = {**account.figures, **account.balances}
         is_urgent = any(figures.get(name) != self._last.get(name) for name in _AT_ONCE)
         if figures == self._last or (time.monotonic() < self._next and not is_urgent):
             return
         self._last, self._next = figures, time.monotonic() + _EVERY_S
-        account = self._account(figures)
 
         def write() -> None:
             try:
@@ -112,16 +117,41 @@ class Keeper:
         self._thread = threading.Thread(target=write, name="account", daemon=True)
         self._thread.start()
 
-    def _figures(self) -> dict[str, int]:
-        cell = risk_account(self._segment)
+    def _account(self) -> Account | None:
+        """Return what is to be kept; None if there is nothing yet."""
+        [cell], currencies = committed_together(self._segment, "risk", "account", "currencies")
         if not cell["begun"]:
-            return {}
+            return None
         figures = {name: int(cell[name]) for name in (*OPENING, "value_e8")}
-        flows_e8 = self._flows_e8 + int(cell["flows_e8"])
-        return {**figures, "opened_e8": self._opened_e8, "flows_e8": flows_e8}
+        figures["opened_e8"] = self._opened_e8
+        figures["flows_e8"] = self._flows_e8 + int(cell["flows_e8"])
+        balances = {
+            name: (
+                int(each["cash_e8"] + each["value_e8"]),
+                int(each["bid_e8"]),
+                int(each["ask_e8"]),
+            )
+            for name, each in zip(self._others, currencies, strict=False)
+        }
+        run_id, now = self._segment.run_id, utc(time.time_ns())
+        return Account(self._currency, run_id, now, figures, balances)
 
-    def _account(self, figures: Mapping[str, int]) -> Account:
-        return Account(self._currency, self._segment.run_id, utc(time.time_ns()), figures)
+    def _convertible(self, account: Account, config: Mapping[str, Any]) -> dict[str, list[int]]:
+        """Return the balances of other currencies, as far as the run can convert them.
+
+        Raises:
+            AccountError: nothing converts a currency that there is some of.
+        """
+        own = account.currency
+        markets = [(each.base, each.quote) for each in instruments_from(config)]
+        convertible = converters(own, markets)
+        for name, (amount, *_) in account.balances.items():
+            if amount and name not in convertible:
+                raise AccountError(
+                    f"the account has {money_to_text(amount)} {name} ({self._file.path}), must be "
+                    f"converted: add an instrument {name}/{own} or {own}/{name}"
+                )
+        return {name: list(each) for name, each in account.balances.items() if name in convertible}
 
     def _complain(self, error: OSError) -> None:
         why = str(error.strerror or error)
