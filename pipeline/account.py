@@ -81,7 +81,10 @@ class Account:
         """
         texts = {name: data[name] for name in ("currency", "run_id", "time")}
         figures = {name: data["figures"][name] for name in _KEPT}
-        balances = {name: tuple(each) for name, each in data.get("balances", {}).items()}
+        given = data.get("balances", {})
+        if not isinstance(given, dict):
+            raise ValueError("balances must be a table")
+        balances = {name: tuple(each) for name, each in given.items()}
         if not all(isinstance(text, str) for text in texts.values()):
             raise ValueError("currency, run_id and time must be text")
         if datetime.fromisoformat(texts["time"]).tzinfo is None:

@@ -213,6 +213,8 @@ class Decision:
         if unit is Unit.QUANTITY and self.instrument is not None:
             places = -int(self.instrument.lots_to_quantity(1).as_tuple().exponent)
             return places, places
+        if unit is Unit.QUOTED and self.quoted != self.config["currency"]:
+            return 8, 8  # who knows what one of it is worth
         return _PLACES.get(unit, (0, 0))
 
     def _words(self) -> dict[str, object]:

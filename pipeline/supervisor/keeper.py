@@ -127,7 +127,7 @@ class Keeper:
         figures["flows_e8"] = self._flows_e8 + int(cell["flows_e8"])
         balances = {
             name: (
-                int(each["cash_e8"] + each["value_e8"]),
+                int(each["cash_e8"]) + int(each["value_e8"]),
                 int(each["bid_e8"]),
                 int(each["ask_e8"]),
             )

@@ -55,7 +55,8 @@ def test_it_is_read_as_it_was_written_by_its_owner_only(file: AccountFile) -> No
     assert file.read() == ACCOUNT
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
     assert sorted(os.listdir(file.folder)) == [FILE, MADE]
-    second = dataclasses.replace(ACCOUNT, figures={**FIGURES, "losses": 3})
+    balances = {"BTC": (-(10**8), 6 * 10**12, 7 * 10**12), "EUR": (5, 0, 0)}
+    second = dataclasses.replace(ACCOUNT, figures={**FIGURES, "losses": 3}, balances=balances)
     file.write(second)
     assert file.read() == second
 
@@ -192,6 +193,19 @@ def test_a_run_goes_on_with_the_account_that_there_is(file: AccountFile) -> None
         "the account goes on with 99 USDT, as of 2026-01-01T00:00:00Z, 2 of it positions at their "
         "last marks; equity 100000 is that of a new state directory"
     )
+
+
+def test_what_there_is_of_a_currency_has_to_be_converted(file: AccountFile) -> None:
+    balances = {"EUR": (5 * 10**7, 0, 0), "JPY": (0, 1, 2)}
+    file.write(dataclasses.replace(ACCOUNT, balances=balances))
+    with pytest.raises(
+        AccountError, match=r"has 0\.5 EUR .*: add an instrument EUR/USDT or USDT/EUR"
+    ):
+        begin(file)
+    file.write(dataclasses.replace(ACCOUNT, balances={**balances, "EUR": (0, 0, 0)}))
+    assert "balances" not in begin(file)[0]["run"]["account"]
+    file.write(dataclasses.replace(ACCOUNT, balances={"BTC": (7, 8, 9)}))
+    assert begin(file)[0]["run"]["account"]["balances"] == {"BTC": [7, 8, 9]}
 
 
 @pytest.mark.parametrize("run", [{"events": 5}, {"capture": {"files": []}}])

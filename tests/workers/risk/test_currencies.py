@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from pipeline.instruments import E8
 from pipeline.records import CONTROL, Array
+from pipeline.rules import Unit
 from pipeline.vocabulary import ControlKind, Denial, ExecutionKind, Mode
+from pipeline.why import decisions
 from tests.workers.risk.desk import ENGINES, Desk, codes, config, e8, quote, record_of
 
 OWN, BTCUSDT, ETHBTC, USDTEUR, ONEEUR = range(5)
@@ -266,6 +268,29 @@ def test_a_kept_account_begins_with_what_its_currencies_were_worth(kind: str) ->
     desk.tick(market_of(BTCUSDT, 900), BTCUSDT)
     assert desk.account["equity_e8"] == e8(127_000)
     assert desk.account["units"] == e8(100_000)
+
+
+def test_a_decision_is_explained_in_the_currency_that_it_compared(kind: str) -> None:
+    desk = desk_of(kind, order_notional="100")
+    told = {}
+    for lots in (10_000, 100, 10, 1):
+        desk.ask(**sound(ETHBTC, lots=lots), market=market_of(ETHBTC))
+        one = decisions(desk.driver.state("decisions"), desk.settings)[-1]
+        told[lots] = one.because() if one.failed else one.text(Unit.QUOTED, one.reserved_e8)
+    assert told == {
+        10_000: "worth 30,012.01 USDT, at most 100.00 USDT",
+        100: "worth 300.12 USDT, at most 100.00 USDT",
+        10: "0.00050071 BTC",
+        1: "worth 0.00005002 BTC, at least 0.00010000 BTC",
+    }
+    desk.now += 4 * 10**9
+    desk.tick(market_of(ETHBTC, link_ns=desk.now), ETHBTC)
+    desk.ask(**sound(ETHBTC, lots=2), market=market_of(ETHBTC, link_ns=desk.now))
+    one = decisions(desk.driver.state("decisions"), desk.settings)[-1]
+    assert (one.code, one.because()) == (
+        Denial.MD_STALE,
+        "the last word of it, or of what converts BTC, was 4,000 ms ago, at most 3,000 ms",
+    )
 
 
 # --- any history ----------------------------------------------------------------------------
