@@ -52,12 +52,14 @@ struct WorstCase {
   Wide gross() const { return std::max(long_e8, short_e8); }
 };
 
-constexpr WorstCase worst_case(Wide position, Wide buys, Wide sells, std::int64_t bid,
-                               std::int64_t ask, const Instrument& instrument,
-                               const RiskCurrency* currency) {
-  return {
-      measured_e8(notional_e8(ask, std::max<Wide>(0, position + buys), instrument), currency),
-      measured_e8(notional_e8(bid, std::max<Wide>(0, sells - position), instrument), currency)};
+inline WorstCase worst_case(Wide position, Wide buys, Wide sells, std::int64_t bid,
+                            std::int64_t ask, const Instrument& instrument,
+                            const RiskCurrency* currency) {
+  WorstCase worst{notional_e8(ask, std::max<Wide>(0, position + buys), instrument),
+                  notional_e8(bid, std::max<Wide>(0, sells - position), instrument)};
+  if (currency != nullptr)
+    worst = {measured_e8(worst.long_e8, currency), measured_e8(worst.short_e8, currency)};
+  return worst;
 }
 
 /// The prices by which an order's worst case is valued: that of its own side is the one it was

@@ -38,9 +38,18 @@ constexpr Wide worth_e8(Wide amount, const RiskCurrency& currency) {
   return floor_div(product(amount, kE8), amount < 0 ? currency.bid_e8 : currency.ask_e8);
 }
 
+namespace detail {
+
+/// Out of the way of those for whom there is nothing to convert.
+[[gnu::noinline, gnu::cold]] inline Wide converted_e8(Wide amount, const RiskCurrency& currency) {
+  return -worth_e8(-amount, currency);
+}
+
+}  // namespace detail
+
 /// The measure of limits: at the ask, rounded up; null is the account's own currency.
-constexpr Wide measured_e8(Wide amount, const RiskCurrency* currency) {
-  return currency == nullptr ? amount : -worth_e8(-amount, *currency);
+inline Wide measured_e8(Wide amount, const RiskCurrency* currency) {
+  return currency == nullptr ? amount : detail::converted_e8(amount, *currency);
 }
 
 }  // namespace bot4

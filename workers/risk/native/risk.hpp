@@ -530,22 +530,30 @@ class Risk final : public Kernel {
   }
 
   void check_conservation(const State& state) const {
-    check_conservation_in(0, account(state), state);
-    for (std::uint32_t i = 1; i <= currencies_.count(); ++i)
-      check_conservation_in(i, state.read<RiskCurrency>(kCurrencies, i - 1), state);
+    if (currencies_.count() == 0)
+      return check_books(0, account(state), cost(state, [](std::size_t) { return true; }));
+    for (std::uint32_t number = 0; number <= currencies_.count(); ++number) {
+      const Wide of = cost(state, [&](std::size_t i) { return currencies_.quoted[i] == number; });
+      if (number == 0) check_books(0, account(state), of);
+      else check_books(number, state.read<RiskCurrency>(kCurrencies, number - 1), of);
+    }
   }
 
-  /// The sum of costs is that of the instruments that have one: of those in which something is held.
-  template <class Books>
-  void check_conservation_in(std::uint32_t number, const Books& now, const State& state) const {
+  /// Of some instruments: of those in which something is held, as no others have cost anything.
+  template <class Is>
+  Wide cost(const State& state, const Is& is_one) const {
     Wide cost = 0;
     const std::uint64_t* open = &state.read<std::uint64_t>(kOpen, 0);
     for (std::size_t word = 0; word < words(); ++word)
       for (std::uint64_t bits = open[word] | open[words() + word]; bits != 0; bits &= bits - 1) {
         const std::size_t index = word * 64 + static_cast<std::size_t>(std::countr_zero(bits));
-        if (currencies_.quoted[index] == number)
-          cost += state.read<RiskInstrument>(kInstruments, index).cost_e8;
+        if (is_one(index)) cost += state.read<RiskInstrument>(kInstruments, index).cost_e8;
       }
+    return cost;
+  }
+
+  template <class Books>
+  static void check_books(std::uint32_t number, const Books& now, Wide cost) {
     const Wide is = now.cash_e8 + cost;
     const Wide should = Wide{now.opening_e8} + now.flows_e8 + now.realised_e8 - now.fees_e8;
     if (is != should)
@@ -759,16 +767,13 @@ class Risk final : public Kernel {
   static const RiskOrder& order_of(std::uint64_t order_id, const State& state) {
     return state.read<RiskOrder>(kOrders, order_id % state.count(kOrders));
   }
-  std::uint32_t number_of(std::uint32_t index) const {
-    return currencies_.count() == 0 ? 0 : currencies_.quoted[index];
-  }
   /// That of an instrument's prices; null if it is the account's own.
   const RiskCurrency* currency(std::uint32_t index, const State& state) const {
-    const std::uint32_t number = number_of(index);
+    const std::uint32_t number = currencies_.quoted[index];
     return number == 0 ? nullptr : &state.read<RiskCurrency>(kCurrencies, number - 1);
   }
   RiskCurrency* edit_currency(std::uint32_t index, State& state) const {
-    const std::uint32_t number = number_of(index);
+    const std::uint32_t number = currencies_.quoted[index];
     return number == 0 ? nullptr : &state.edit<RiskCurrency>(kCurrencies, number - 1);
   }
   std::int64_t& reserved_of(std::uint32_t index, State& state) const {
