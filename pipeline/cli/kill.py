@@ -12,6 +12,7 @@ from pipeline.breakers.by_hand import Act, Record
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import FAILURE, NOT_RUNNING, exit_with_message
 from pipeline.cli.responsible import responsible
+from pipeline.cli.running import foreign
 from pipeline.config import load
 from pipeline.kill.latch import LatchFile
 from pipeline.kill.positions import listed
@@ -59,7 +60,9 @@ def command(
         else:
             for line in _lines(config.name, reason, done):
                 click.echo(line)
-    if not done.is_done:
+    if others := "" if done.run_id else foreign(list_segments(config.name)):
+        say(f"a run goes on: {others}")
+    if others or not done.is_done:
         raise click.exceptions.Exit(FAILURE)
 
 
@@ -72,6 +75,8 @@ def _lines(name: str, reason: str, done: Killed) -> list[str]:
     which = f"{name}, run {done.run_id}" if done.run_id else f"{name}, which was not running"
     if done.was_killed:
         lines = [f"{which}, was killed: {done.first or done.latch}"]
+    elif not done.run_id and done.latch is None:
+        return [f"not killed: {which}"]
     else:
         lines = [f"killed {which}: {reason}"]
     if done.held:

@@ -198,10 +198,16 @@ def _check_layout(
                 )
 
 
+def in_run(started: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table [risk] of a run, with what was changed since its start."""
+    risk: dict[str, Any] = changed(started, _dotted(live), _LIVE).resolved()["risk"]
+    return risk
+
+
 def _rows(
     started: Mapping[str, Any], live: Mapping[str, Any], now: Mapping[str, tuple[object, str]]
 ) -> list[dict[str, Any]]:
-    risk = changed(started, _dotted(live), _LIVE).resolved()["risk"]
+    risk = in_run(started, live)
     in_force = load_object("workers.risk.settings:in_force")
     rows = []
     for key, value in leaves(risk):

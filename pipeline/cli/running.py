@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pipeline.cli.config import flags
-from pipeline.cli.failure import NOT_RUNNING
+from pipeline.cli.failure import FAILURE, NOT_RUNNING
 from pipeline.config import load
-from shm import Segment, SegmentNotFoundError, list_segments
+from shm import Segment, SegmentInfo, SegmentNotFoundError, list_segments
+
+
+def foreign(found: Sequence[SegmentInfo]) -> str:
+    """Say of segments that one is not ours to use; nothing if all are."""
+    for info in found:
+        if info.state == "foreign":
+            return f"{info.path} is not ours ({info.problem}); do this as whoever started that run"
+    return ""
 
 
 @contextlib.contextmanager
@@ -22,10 +30,11 @@ def running_segment(
 ) -> Iterator[tuple[Segment, dict[str, Any]]]:
     """Attach the segment of the deployment that runs; give it and the run's configuration.
 
-    Ends the command with exit code 3 if there is none.
+    Ends the command with exit code 3 if there is none, with 1 if it is another user's.
     """
     wanted = load(config_file, flags=flags(name, settings)).config.name
-    for info in list_segments(wanted):
+    found = list_segments(wanted)
+    for info in found:
         if info.state != "running":
             continue
         try:
@@ -35,5 +44,8 @@ def running_segment(
         with segment:
             yield segment, json.loads(segment.blob("config"))
         return
+    if text := foreign(found):
+        click.echo(f"bot4: {text}", err=True)
+        raise click.exceptions.Exit(FAILURE)
     click.echo(f"bot4: {wanted} is not running; start it (bot4 run), or give its --name", err=True)
     raise click.exceptions.Exit(NOT_RUNNING)

@@ -14,10 +14,12 @@ from rich.table import Table
 
 from pipeline.cli.config import configuration_flags
 from pipeline.cli.failure import exit_with_message
+from pipeline.cli.limits import in_run
 from pipeline.cli.running import running_segment
 from pipeline.cli.view import console
 from pipeline.instruments import money_to_text
 from pipeline.kill.positions import committed_together
+from pipeline.requests import latest, live_of
 from pipeline.rules import RULES, Unit
 from pipeline.vocabulary import Denial
 from pipeline.why import Decision, DecisionError, decisions, find, named
@@ -58,6 +60,9 @@ def command(
         exit_with_message(DecisionError),
         running_segment(config_file, name, settings) as (segment, config),
     ):
+        # Later than the decision, perhaps, but of two limits the one that can be acted upon.
+        if live := live_of(latest(segment)):
+            config["risk"] = in_run(config, live)
         cells, orders = committed_together(segment, "risk", "decisions", "orders")
         now_ns = time.monotonic_ns()
         if intent_id is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
@@ -30,7 +30,11 @@ def path_of(parts: Sequence[str]) -> KeyPath:
 def is_text(path: KeyPath) -> bool:
     """Return whether the value there is text (as decimals are)."""
     kind = _kind(path)
-    return kind is str or kind is Decimal or not {str, Decimal}.isdisjoint(get_args(kind))
+    options = get_args(kind)
+    # One that may be left out is a union of an annotated decimal and None.
+    annotated = {get_args(each)[0] for each in options if get_origin(each) is Annotated}
+    is_one_of = not {str, Decimal}.isdisjoint(options) or Decimal in annotated
+    return kind is str or kind is Decimal or is_one_of
 
 
 def meant(path: KeyPath) -> KeyPath | None:

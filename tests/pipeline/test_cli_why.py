@@ -39,11 +39,11 @@ def test_decisions_of_a_run_are_listed_and_explained(run: Started, tmp_path: Pat
         return json.loads(done.stdout) if "--json" in arguments else done.stdout
 
     def kept() -> dict[tuple[str, bool], Any]:
-        # Of each answer the oldest, and, of an order that adds risk, by which that is known.
+        # Of each answer the newest, which is kept longest; of orders, of those that add risk.
         found = why("--last", "4096", "--json")["decisions"]
         return {
             (each["answer"], each["asked"]["instrument"] == "BTCUSDT"): each
-            for each in reversed(found)
+            for each in found
             if each["answer"] == "denied" or each["order"]["worst_case"] is not None
         }
 
@@ -79,6 +79,13 @@ def test_decisions_of_a_run_are_listed_and_explained(run: Started, tmp_path: Pat
         r"\d+ to \d+: see bot4 why --last 20\n",
         done.stderr,
     )
+
+    change = ("instruments.BTCUSDT.order_notional=2", "--reason", "x")
+    done = bot4("limits", "set", *change, *run.flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    newest = why("--last", "1", "--denied", "--json")["decisions"][0]["intent_id"]
+    said = why(str(newest))
+    assert "limit      risk.instruments.BTCUSDT.order_notional = 2\n" in said
 
 
 def asked(*arguments: str) -> click.testing.Result:

@@ -91,11 +91,15 @@ def test_text_from_outside_needs_quotes_only_where_a_list_is_meant() -> None:
         "BOT4_SUPERVISOR__DRAIN_S": "3",
         "BOT4_HOSTS__DEFAULT__AFFINITY__FEED": "[1, 2]",
         "BOT4_STATE_DIR": "/a\nb = 1",
+        "BOT4_RISK__STRATEGIES__0__ORDER_NOTIONAL": "7",
+        "BOT4_RISK__STRATEGIES__0__INSTRUMENTS": '["BTCUSDT"]',
     }
     config = read("", {'hosts."Big.Box".affinity.ta': "[3]", "ta.rsi": 9}, environ).config
     assert (config.name, config.equity, config.currency) == ("7", Decimal("1000.5"), "USDT")
     assert config.ml.strategy == "shop.mine:Best"
     assert config.supervisor.drain_s == 3.0
+    own = config.risk.strategies["0"]
+    assert (own.order_notional, own.instruments) == (Decimal(7), ("BTCUSDT",))
     assert config.state_dir == "/a\nb = 1"
     assert config.ta.rsi == 9
     assert config.affinity("Big.Box")["feed"] == [1, 2]

@@ -205,6 +205,19 @@ def test_a_deployment_that_does_not_run_is_latched(desk: Desk) -> None:
     assert f"bot4: {desk.name} is killed: no (by anna, " in done.stderr
 
 
+def test_a_run_that_is_not_ours_is_told_from_none(desk: Desk) -> None:
+    (path := Path("/dev/shm") / f"bot4.{desk.name}.x").mkdir()  # as one that cannot be opened
+    try:
+        said = f"{path} is not ours (Is a directory); do this as whoever started that run\n"
+        done = desk.bot4("limits", "set", "gross=1", "--reason", "x")
+        assert (done.exit_code, done.stderr) == (1, f"bot4: {said}")
+        done = desk.bot4("kill", "--reason", "x")
+        assert (done.exit_code, done.stderr) == (1, f"bot4: a run goes on: {said}")
+        assert desk.file.read().is_killed
+    finally:
+        path.rmdir()
+
+
 def test_a_deployment_that_nobody_knows_is_not_killed(name: str, tmp_path: Path) -> None:
     done = Desk(name, tmp_path / "none").bot4("kill", "--reason", "x")
     assert done.exit_code == 3
