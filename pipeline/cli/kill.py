@@ -54,7 +54,8 @@ def command(
         done = Kill(config.name, folder, actor, reason, say).run()
         act = Act(AuditTrail(folder / FILE), done.run_id, actor, reason, say)
         before = Mode.EMERGENCY.label if done.was_killed else ""
-        act.note(Record("mode", before, Mode.EMERGENCY.label, "killed"))
+        if done.run_id or done.latch is not None:
+            act.note(Record("mode", before, Mode.EMERGENCY.label, "killed"))
         if as_json:
             click.echo(json.dumps(_document(done)))
         else:
