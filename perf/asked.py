@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from perf.ranks import percentiles
 from pipeline import topology
 from pipeline.cli.run import configure
 from pipeline.records import ANSWER, QUESTION
@@ -99,8 +100,8 @@ class Asked:
         end = time.monotonic() + seconds
         while len(taken) < _LEAST_CALLS or time.monotonic() < end:
             taken.append(self.ask(rows[len(taken) % len(rows)])[0])
-        taken.sort()
-        return taken[(len(taken) - 1) // 2] / 1e3, taken[-(-len(taken) * 99 // 100) - 1] / 1e3
+        p50, p99 = percentiles(taken, (500, 990))
+        return p50 / 1e3, p99 / 1e3
 
 
 @contextmanager

@@ -6,23 +6,18 @@ whatever the figures are.
 
 from __future__ import annotations
 
-import importlib
-import json
-import signal
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/breaker.py
 
-from perf import machine
+from perf import machine, script
 from perf.calls import report
 from perf.calls.session import (
     CALLERS,
@@ -40,20 +35,11 @@ QUICK_SECONDS, QUICK_REPEATS = 0.15, 5
 NAMES = tuple(dict.fromkeys(caller.name for caller in CALLERS))
 
 
-def _names(context: click.Context, option: click.Parameter, value: str) -> list[str]:
-    names = [name.strip() for name in value.split(",")]
-    if unknown := [name for name in names if name not in NAMES]:
-        raise click.BadParameter(f"was {', '.join(unknown)}, must be of {', '.join(NAMES)}")
-    return names
-
-
 @click.command(help=__doc__)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quick", is_flag=True, help="End within 30 s; noisier.")
-@click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), help="That each measurement takes."
-)
-@click.option("--repeats", type=click.IntRange(1), help="How often to measure each.")
+@script.json_option
+@script.quick_option("End within 30 s; noisier.")
+@script.seconds_option
+@script.repeats_option
 @click.option(
     "--processes",
     type=click.IntRange(1, MOST_PROCESSES),
@@ -61,35 +47,24 @@ def _names(context: click.Context, option: click.Parameter, value: str) -> list[
     show_default=True,
     help="Up to so many at once.",
 )
-@click.option(
-    "--breakers",
-    default=",".join(NAMES),
-    show_default=True,
-    callback=_names,
-    help="Which to measure, separated by commas.",
-)
+@script.names_option("--breakers", "names", known=NAMES)
 def main(
     as_json: bool,
     quick: bool,
     seconds: float | None,
     repeats: int | None,
     processes: int,
-    breakers: list[str],
+    names: list[str],
 ) -> None:
     """Measure, print, and exit."""
-    # By way of SystemExit, so that processes, segments and directories are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    script.exit_on_sigterm()
     found = run(
-        [caller for caller in CALLERS if caller.name in breakers],
+        [caller for caller in CALLERS if caller.name in names],
         processes,
         seconds or (QUICK_SECONDS if quick else SECONDS),
         repeats or (QUICK_REPEATS if quick else REPEATS),
     )
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-    else:
-        width = None if sys.stdout.isatty() else 110
-        report.show(found, Console(width=width, highlight=False, markup=False))
+    script.tell(found, report.show, as_json=as_json)
     sys.exit(1 if found["failed"] else 0)
 
 
@@ -98,7 +73,7 @@ def run(
 ) -> dict[str, Any]:
     """Measure the callers with 1 to so many processes; return all there is to tell, as data."""
     about = machine.describe(("pybreaker",))
-    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    date = script.now()
     skipped: dict[str, str] = {}
     failed: dict[str, str] = {}
     samples: dict[tuple[Caller, int], list[Sample]] = defaultdict(list)
@@ -109,7 +84,7 @@ def run(
                 library = compiled(Path(directory))
             except FailedError as error:
                 failed["native"] = str(error)
-        if reason := _why_missing():
+        if reason := machine.why_missing("pybreaker"):
             skipped["pybreaker"] = reason
         usable = [
             caller
@@ -119,8 +94,7 @@ def run(
         try:
             with Session(most_processes, library) as session:
                 for repeat in range(repeats):
-                    if sys.stderr.isatty():
-                        click.echo(f"repeat {repeat + 1} of {repeats}", err=True)
+                    script.progress(f"repeat {repeat + 1} of {repeats}")
                     for processes in range(1, most_processes + 1):
                         for caller in usable:
                             sample = session.measure(caller, processes, seconds)
@@ -141,14 +115,6 @@ def run(
         "skipped": skipped,
         "failed": failed,
     }
-
-
-def _why_missing() -> str | None:
-    try:
-        importlib.import_module("pybreaker")
-    except ImportError as error:
-        return f"it cannot be imported ({error}); pip install 'bot4[perf]' brings it"
-    return None
 
 
 if __name__ == "__main__":

@@ -6,14 +6,12 @@ are.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,8 @@ from rich.table import Table
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/correlation.py
 
-from perf import machine
+from perf import machine, script
+from perf.ranks import percentiles
 from workers import native
 from workers.ta.correlation import WINDOW
 
@@ -127,9 +126,8 @@ def measure(call: Callable[[], object], seconds: float) -> tuple[float, float]:
         call()
         after = clock()
         taken.append(after - before)
-    taken.sort()
-    p50, p99 = (taken[-(-len(taken) * share // 100) - 1] / 1e3 for share in (50, 99))
-    return p50, p99
+    p50, p99 = percentiles(taken, (500, 990))
+    return p50 / 1e3, p99 / 1e3
 
 
 def expectations(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -156,12 +154,11 @@ def expectations(results: Sequence[Result]) -> list[dict[str, Any]]:
 def run(seconds: float, repeats: int, sizes: Sequence[int] = SIZES) -> dict[str, Any]:
     """Measure all cases; return all there is to tell, as data."""
     about = machine.describe()
-    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    date = script.now()
     markets = [Market(size) for size in sizes]
     samples: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for repeat in range(repeats):
-        if sys.stderr.isatty():
-            click.echo(f"repeat {repeat + 1} of {repeats}", err=True)
+        script.progress(f"repeat {repeat + 1} of {repeats}")
         for market in markets:
             for key, call in market.calls.items():
                 samples[key].append(measure(call, seconds))
@@ -198,23 +195,17 @@ def run(seconds: float, repeats: int, sizes: Sequence[int] = SIZES) -> dict[str,
 
 
 @click.command(help=__doc__)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quick", is_flag=True, help="End within 15 s; noisier.")
-@click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), help="That each measurement takes."
-)
-@click.option("--repeats", type=click.IntRange(1), help="How often to measure each.")
+@script.json_option
+@script.quick_option("End within 15 s; noisier.")
+@script.seconds_option
+@script.repeats_option
 def main(as_json: bool, quick: bool, seconds: float | None, repeats: int | None) -> None:
     """Measure, print, and exit."""
     found = run(
         seconds or (QUICK_SECONDS if quick else SECONDS),
         repeats or (QUICK_REPEATS if quick else REPEATS),
     )
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-    else:
-        width = None if sys.stdout.isatty() else 110
-        _show(found, Console(width=width, highlight=False, markup=False))
+    script.tell(found, _show, as_json=as_json)
     sys.exit(1 if found["failed"] else 0)
 
 
@@ -239,11 +230,7 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
             style="bold" if each["name"] == "bot4" else "",
         )
     console.print(table, "")
-    for name, reason in report["failed"].items():
-        console.print(f"failed {name}: {reason}", style="bold red")
-    for each in report["expectations"]:
-        verdict = {True: "met", False: "NOT met", None: "not measured"}[each["met"]]
-        console.print(f"{each['expected']}. Measured: {each['measured'] or 'nothing'}: {verdict}")
+    script.show_end(report, console)
 
 
 if __name__ == "__main__":

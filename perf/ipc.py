@@ -6,8 +6,6 @@ died, and with 0 whatever the figures are.
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
 import time
 from collections import defaultdict
@@ -16,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/ipc.py
 
-from perf import ipc_report, machine
+from perf import ipc_report, machine, script
 from perf.session import FailedError, Sample, measure
 from perf.transports import TRANSPORTS, why_missing
 
@@ -35,36 +32,18 @@ Samples = dict[str, list[list[Sample]]]
 """Of each transport, for each repeat, all measurements in order."""
 
 
-def _names(context: click.Context, option: click.Parameter, value: str) -> list[str]:
-    names = [name.strip() for name in value.split(",")]
-    if unknown := [name for name in names if name not in TRANSPORTS]:
-        raise click.BadParameter(f"was {', '.join(unknown)}, must be of {', '.join(TRANSPORTS)}")
-    return names
-
-
 @click.command(help=__doc__)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quick", is_flag=True, help="End within 40 s; noisier.")
-@click.option("--repeats", type=click.IntRange(1), help="How often to measure each transport.")
-@click.option(
-    "--transports",
-    default=",".join(TRANSPORTS),
-    show_default=True,
-    callback=_names,
-    help="Which to measure, separated by commas.",
-)
-def main(as_json: bool, quick: bool, repeats: int | None, transports: list[str]) -> None:
+@script.json_option
+@script.quick_option("End within 40 s; noisier.")
+@script.repeats_option
+@script.names_option("--transports", "names", known=TRANSPORTS)
+def main(as_json: bool, quick: bool, repeats: int | None, names: list[str]) -> None:
     """Measure, print, and exit."""
-    # By way of SystemExit, so that processes, segments and directories are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    script.exit_on_sigterm()
     seconds, default = (QUICK_SECONDS, QUICK_REPEATS) if quick else (SECONDS, REPEATS)
     limit = QUICK_LIMIT if quick else float("inf")
-    report = run(transports, seconds, repeats or default, limit)
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    else:
-        width = None if sys.stdout.isatty() else 110
-        ipc_report.show(report, Console(width=width, highlight=False, markup=False))
+    report = run(names, seconds, repeats or default, limit)
+    script.tell(report, ipc_report.show, as_json=as_json)
     sys.exit(1 if report["failed"] else 0)
 
 
@@ -80,8 +59,7 @@ def run(names: Sequence[str], seconds: float, repeats: int, limit: float) -> dic
     for name in _schedule(usable, repeats, limit):
         if name in failed:
             continue
-        if sys.stderr.isatty():
-            click.echo(f"repeat {len(samples[name]) + 1} of {repeats}: {name}", err=True)
+        script.progress(f"repeat {len(samples[name]) + 1} of {repeats}: {name}")
         try:
             samples[name].append(measure(TRANSPORTS[name], cpus, seconds))
         except FailedError as error:

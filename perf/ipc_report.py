@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from perf import machine
+from perf import machine, script
 from perf.session import Mode, Sample
 from perf.transports.base import BATCH, PERIOD, SIZES
 
@@ -83,11 +83,7 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     figures = _by_measurement(report["results"])
     for mode in Mode:
         console.print(_table(mode, figures), "")
-    for what in ("skipped", "failed"):
-        for name, reason in report[what].items():
-            console.print(f"{what} {name}: {reason}", style="bold red" if what == "failed" else "")
-    for each in report["expectations"]:
-        console.print(_in_words(each))
+    script.show_end(report, console, _measured)
 
 
 def _by_measurement(results: Sequence[Result]) -> Figures:
@@ -117,14 +113,13 @@ def _judged(
     }
 
 
-def _in_words(expectation: Mapping[str, Any]) -> str:
+def _measured(expectation: Mapping[str, Any]) -> str:
     measured = ", ".join(
         f"{expectation['unit'].format(value)} ({size} bytes)"
         for size, value in expectation["measured"].items()
         if value is not None
     )
-    verdict = {True: "met", False: "NOT met", None: "not measured"}[expectation["met"]]
-    return f"{expectation['expected']}. Measured: {measured or 'nothing'}: {verdict}"
+    return measured or "nothing"
 
 
 def _table(mode: Mode, figures: Figures) -> Table:

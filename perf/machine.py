@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 CpuPair = tuple[int, int]
+
+_MODULES = {"ccxt": "ccxt.pro", "TA-Lib": "talib"}
+"""What is imported of a distribution, where that has another name."""
 
 
 def describe(distributions: Iterable[str] = ()) -> dict[str, Any]:
@@ -45,6 +49,16 @@ def version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def why_missing(peer: str) -> str | None:
+    """Return why a distribution, or a module, cannot be measured here, None if it can."""
+    module = _MODULES.get(peer, peer)
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        return f"{module} cannot be imported ({error}); pip install 'bot4[perf]' brings it"
+    return None
 
 
 def two_cpus() -> CpuPair:

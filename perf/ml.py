@@ -7,7 +7,6 @@ whatever the other figures are.
 from __future__ import annotations
 
 import importlib
-import json
 import statistics
 import sys
 import tempfile
@@ -15,7 +14,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,8 @@ from rich.table import Table
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/ml.py
 
-from perf import asked, machine
+from perf import asked, machine, script
+from perf.ranks import percentiles
 from workers.ml.models import Card, Kernel, ModelError, export, load
 from workers.ml.models.export import LEAST_ROWS
 from workers.ml.models.load import ALL_VALID
@@ -82,30 +81,24 @@ class Peer:
 
 
 @click.command(help=__doc__)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quick", is_flag=True, help="End within 20 s; noisier.")
-@click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), help="That each measurement takes."
-)
-@click.option("--repeats", type=click.IntRange(1), help="How often to measure each.")
+@script.json_option
+@script.quick_option("End within 20 s; noisier.")
+@script.seconds_option
+@script.repeats_option
 def main(as_json: bool, quick: bool, seconds: float | None, repeats: int | None) -> None:
     """Measure, print, and exit."""
     found = run(
         seconds or (QUICK_SECONDS if quick else SECONDS),
         repeats or (QUICK_REPEATS if quick else REPEATS),
     )
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-    else:
-        width = None if sys.stdout.isatty() else 110
-        show(found, Console(width=width, highlight=False, markup=False))
+    script.tell(found, show, as_json=as_json)
     sys.exit(1 if found["failed"] else 0)
 
 
 def run(seconds: float, repeats: int) -> dict[str, Any]:
     """Measure every peer; return all there is to tell, as data."""
     about = machine.describe(("scikit-learn", "onnxruntime", "skl2onnx"))
-    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    date = script.now()
     skipped: dict[str, str] = {}
     failed: dict[str, str] = {}
     samples: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
@@ -125,8 +118,7 @@ def run(seconds: float, repeats: int) -> dict[str, Any]:
         expected = theirs.probabilities(theirs.evaluate(theirs.prepare(rows)))
         differences[peer.name, peer.kind] = float(np.max(np.abs(everything - expected)))
     for repeat in range(repeats):
-        if sys.stderr.isatty():
-            click.echo(f"repeat {repeat + 1} of {repeats}", err=True)
+        script.progress(f"repeat {repeat + 1} of {repeats}")
         for peer in peers:
             for count in ROWS:
                 samples[peer.name, _case(peer.kind, count)].append(
@@ -222,13 +214,7 @@ def show(report: Mapping[str, Any], console: Console) -> None:
             style="bold" if each["name"] == "bot4" else "",
         )
     console.print(table)
-    for what in ("skipped", "failed"):
-        for name, reason in report[what].items():
-            console.print(f"{what} {name}: {reason}", style="bold red" if what == "failed" else "")
-    for expected in report["expectations"]:
-        verdict = {True: "met", False: "NOT met", None: "not measured"}[expected["met"]]
-        measured = "nothing" if expected["measured"] is None else f"{expected['measured']:g}"
-        console.print(f"{expected['expected']}. Measured: {measured}: {verdict}")
+    script.show_end(report, console)
 
 
 def _case(kind: str, count: int) -> str:
@@ -250,8 +236,8 @@ def _measure(peer: Peer, rows: Floats, count: int, seconds: float) -> tuple[floa
             taken.append(now() - begin)
             if begin > end and len(taken) >= LEAST_CALLS:
                 break
-    taken.sort()
-    return taken[(len(taken) - 1) // 2] / 1e3, taken[-(-len(taken) * 99 // 100) - 1] / 1e3
+    p50, p99 = percentiles(taken, (500, 990))
+    return p50 / 1e3, p99 / 1e3
 
 
 def _peers(rows: Floats, skipped: dict[str, str], failed: dict[str, str]) -> list[Peer]:

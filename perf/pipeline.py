@@ -6,8 +6,6 @@ whatever the other figures are.
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/pipeline.py
 
-from perf import machine
+from perf import machine, script
 from perf.chain import report
 from perf.chain.session import RING, TRANSPORTS, FailedError, Sample, measure, why_missing
 from perf.chain.workload import configuration
@@ -43,16 +40,9 @@ def rates(context: click.Context, option: click.Parameter, value: str) -> list[i
     return wanted
 
 
-def _names(context: click.Context, option: click.Parameter, value: str) -> list[str]:
-    names = [name.strip() for name in value.split(",")]
-    if unknown := [name for name in names if name not in TRANSPORTS]:
-        raise click.BadParameter(f"was {', '.join(unknown)}, must be of {', '.join(TRANSPORTS)}")
-    return names
-
-
 @click.command(help=__doc__)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quick", is_flag=True, help="End within 50 s; noisier.")
+@script.json_option
+@script.quick_option("End within 50 s; noisier.")
 @click.option(
     "--rates",
     "wanted",
@@ -61,17 +51,9 @@ def _names(context: click.Context, option: click.Parameter, value: str) -> list[
     callback=rates,
     help="Market records a second, separated by commas.",
 )
-@click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), help="That each measurement takes."
-)
-@click.option("--repeats", type=click.IntRange(1), help="How often to measure each.")
-@click.option(
-    "--transports",
-    default=",".join(TRANSPORTS),
-    show_default=True,
-    callback=_names,
-    help="Which to measure, separated by commas.",
-)
+@script.seconds_option
+@script.repeats_option
+@script.names_option("--transports", "names", known=TRANSPORTS)
 @click.option(
     "--wait",
     type=click.Choice(["auto", *STRATEGIES]),
@@ -92,15 +74,14 @@ def main(
     wanted: list[int],
     seconds: float | None,
     repeats: int | None,
-    transports: list[str],
+    names: list[str],
     wait: str,
     batch: int,
 ) -> None:
     """Measure, print, and exit."""
-    # By way of SystemExit, so that processes and segments are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    script.exit_on_sigterm()
     found = run(
-        transports,
+        names,
         wanted,
         seconds or (QUICK_SECONDS if quick else SECONDS),
         repeats or (QUICK_REPEATS if quick else REPEATS),
@@ -108,11 +89,7 @@ def main(
         batch,
         QUICK_DRAIN_S if quick else DRAIN_S,
     )
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-    else:
-        width = None if sys.stdout.isatty() else 110
-        report.show(found, Console(width=width, highlight=False, markup=False))
+    script.tell(found, report.show, as_json=as_json)
     lost = any(each["lost"] for each in found["results"] if each["transport"] == RING)
     sys.exit(1 if found["failed"] or lost else 0)
 
@@ -136,8 +113,7 @@ def run(
             for name in names:
                 if name in skipped or name in failed:
                     continue
-                if sys.stderr.isatty():
-                    click.echo(f"repeat {repeat + 1} of {repeats}: {name} at {rate:,}/s", err=True)
+                script.progress(f"repeat {repeat + 1} of {repeats}: {name} at {rate:,}/s")
                 try:
                     samples[name, rate].append(
                         measure(name, rate, seconds, wait=wait, batch=batch, drain_s=drain_s)

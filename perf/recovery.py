@@ -6,23 +6,18 @@ whatever the figures are.
 
 from __future__ import annotations
 
-import importlib
-import json
-import signal
 import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/recovery.py
 
-from perf import machine
+from perf import machine, script
 from perf.outage import report, series
 from perf.outage.clients import BOT4, CCXT, NEEDS
 from perf.outage.series import SHORTEST_S, Plan
@@ -33,52 +28,22 @@ JITTER_S = 30.0
 LONGEST_S = 5.0
 LIMIT_S = 30.0
 
-_MODULES = {"ccxt": "ccxt.pro"}
-
-
-def _some_of(
-    known: Sequence[str], context: click.Context, option: click.Parameter, value: str
-) -> list[str]:
-    names = [name.strip() for name in value.split(",")]
-    if unknown := [name for name in names if name not in known]:
-        raise click.BadParameter(f"was {', '.join(unknown)}, must be of {', '.join(known)}")
-    return names
-
-
-def _clients(context: click.Context, option: click.Parameter, value: str | None) -> Any:
-    return value and _some_of(list(NEEDS), context, option, value)
-
-
-def _outages(context: click.Context, option: click.Parameter, value: str) -> list[str]:
-    return _some_of(list(OUTAGES), context, option, value)
-
 
 @click.command(help=__doc__)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quick", is_flag=True, help=f"{QUICK_COUNT} outages each, and no peer.")
+@script.json_option
+@script.quick_option(f"{QUICK_COUNT} outages each, and no peer.")
 @click.option(
     "--count",
     type=click.IntRange(1, 10_000),
     help=f"Outages of each kind.  [default: {COUNT}, of a peer {PEER_COUNT}]",
 )
-@click.option(
-    "--outages",
-    default=",".join(OUTAGES),
-    show_default=True,
-    callback=_outages,
-    help="Which kinds, separated by commas.",
-)
+@script.names_option("--outages", known=OUTAGES, what="Which kinds")
 @click.option(
     "--jitter",
     is_flag=True,
     help=f"In place of outages {JITTER_S:g} s with latency, jitter and lost messages.",
 )
-@click.option(
-    "--clients",
-    "names",
-    callback=_clients,
-    help=f"Which to measure, separated by commas.  [default: {','.join(NEEDS)}]",
-)
+@script.names_option("--clients", "names", known=NEEDS, default=None, show_default=",".join(NEEDS))
 @click.option(
     "--venue",
     type=click.Choice(VENUES),
@@ -114,8 +79,7 @@ def main(
     limit: float,
 ) -> None:
     """Measure, print, and exit."""
-    # By way of SystemExit, so that processes and segments are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    script.exit_on_sigterm()
     chosen = names or ([BOT4] if quick else list(NEEDS))
     default = {BOT4: COUNT, CCXT: PEER_COUNT}
     if quick:
@@ -129,20 +93,16 @@ def main(
             lengths = series.lengths(seed, outage, count or default[name], longest)
             plans.append(Plan(name, venue, outage, lengths, limit))
     found = {"venue": venue, "seed": seed, **run(plans)}
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-    else:
-        width = None if sys.stdout.isatty() else 110
-        report.show(found, Console(width=width, highlight=False, markup=False))
+    script.tell(found, report.show, as_json=as_json)
     sys.exit(1 if found["failed"] else 0)
 
 
 def run(plans: Sequence[Plan]) -> dict[str, Any]:
     """Measure all outages of one client at the same time; return all there is to tell, as data."""
     about = machine.describe((*NEEDS.values(), "picows"))
-    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    date = script.now()
     names = list(dict.fromkeys(plan.client for plan in plans))
-    skipped = {name: reason for name in names if (reason := _why_missing(NEEDS[name]))}
+    skipped = {name: reason for name in names if (reason := machine.why_missing(NEEDS[name]))}
     failed: dict[str, str] = {}
     results: list[report.Result] = []
     for name in names:
@@ -185,14 +145,6 @@ def _at_once(plans: Sequence[Plan]) -> list[series.Outcome | tuple[str, str]]:
         except FailedError as error:
             found.append((plan.outage, str(error)))
     return found
-
-
-def _why_missing(distribution: str) -> str | None:
-    try:
-        importlib.import_module(_MODULES.get(distribution, distribution))
-    except ImportError as error:
-        return f"it cannot be imported ({error}); pip install 'bot4[perf]' brings it"
-    return None
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ the other figures are.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from rich.table import Table
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/risk.py
 
-from perf import machine, risk_peers
+from perf import machine, risk_peers, script
 from pipeline.config.model import Config
 from pipeline.records import CONTEXT, CORRELATIONS, EXECUTION, INTENT, TICK, Array
 from pipeline.replay import Driver
@@ -334,9 +334,10 @@ def report(checks: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def show(found: dict[str, Any]) -> None:
-    """Print it as a table."""
-    console = Console()
+def show(found: Mapping[str, Any], console: Console) -> None:
+    """Print a report for a reader."""
+    console.print(machine.in_words(found["machine"]))
+    console.print(f"{found['at']}\n\n{METHOD}\n")
     table = Table(box=None, pad_edge=False)
     for name in ("", "checks", "p50 us", "p95", "p99", "p99.9", "checks/s"):
         table.add_column(name, justify="left" if not name else "right")
@@ -351,24 +352,19 @@ def show(found: dict[str, Any]) -> None:
     for peer in found["peers"]:
         console.print(f"{peer['name']}: {peer['times_as_long']:,} times as long, by medians")
     console.print(f"denied {found['denied_share']:.1%}; first codes: {denied}")
-    console.print(METHOD)
-    console.print(machine.in_words(found["machine"]))
 
 
 @click.command(help=__doc__)
+@script.json_option
+@script.quick_option(f"{QUICK_CHECKS:,} checks, in one round.")
 @click.option("--checks", type=click.IntRange(1000), default=CHECKS, help="Of each mode.")
 @click.option(
     "--rounds", type=click.IntRange(1), default=ROUNDS, help="Of which the median counts."
 )
-@click.option("--quick", is_flag=True, help=f"{QUICK_CHECKS:,} checks, in one round.")
-@click.option("--json", "as_json", is_flag=True, help="Print one object.")
-def main(checks: int, rounds: int, quick: bool, as_json: bool) -> None:
+def main(as_json: bool, quick: bool, checks: int, rounds: int) -> None:
     """Measure, and print what was found."""
     found = report(QUICK_CHECKS, 1) if quick else report(checks, rounds)
-    if as_json:
-        click.echo(json.dumps(found))
-    else:
-        show(found)
+    script.tell(found, show, as_json=as_json)
     is_mixed = 0.15 <= found["denied_share"] <= 0.25 and len(found["codes"]) > 8
     sys.exit(0 if is_mixed else 1)
 

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Self
 
 from perf.machine import CpuPair
+from perf.ranks import percentiles
 from perf.transports.base import PATIENCE, PERIOD, SIZES, Port, Records, Side, Transport
 from perf.transports.standard import context
 
@@ -103,10 +104,10 @@ class _Pair:
             count = mode.unit * round(count * min(16, seconds / 4 / elapsed) / mode.unit + 1)
             elapsed, _ = self._run(mode, count)
         count = mode.unit * max(1, round(count * seconds / elapsed / mode.unit))
-        elapsed, percentiles = self._run(mode, count)
-        if percentiles is None:
+        elapsed, trips = self._run(mode, count)
+        if trips is None:
             return Sample(record_bytes, mode, count, count / elapsed)
-        return Sample(record_bytes, mode, count, None, *percentiles)
+        return Sample(record_bytes, mode, count, None, *trips)
 
     def _run(self, mode: Mode, count: int) -> tuple[float, tuple[int, int, int] | None]:
         """Return the seconds from the first record sent to the last received, and percentiles."""
@@ -204,7 +205,7 @@ def _serve_size(transport: Transport, side: Side, control: Connection, record_by
 
 
 def _perform(port: Port, side: Side, mode: Mode, count: int) -> _Done:
-    percentiles = None
+    trips = None
     start = time.monotonic_ns()
     match side, mode:
         case Side.SENDER, Mode.PER_RECORD:
@@ -216,17 +217,10 @@ def _perform(port: Port, side: Side, mode: Mode, count: int) -> _Done:
         case Side.RECEIVER, Mode.BATCH:
             port.receive_batches(count)
         case Side.SENDER, Mode.ROUND_TRIP:
-            percentiles = _percentiles(port.ping(count))
+            trips = percentiles(port.ping(count))
         case Side.RECEIVER, Mode.ROUND_TRIP:
             port.echo(count)
-    return _Done(start, time.monotonic_ns(), percentiles)
-
-
-def _percentiles(times: list[int]) -> tuple[int, int, int]:
-    """Return p50, p99 and p99.9 by nearest rank."""
-    times.sort()
-    p50, p99, p999 = (times[-(-len(times) * rank // 1000) - 1] for rank in (500, 990, 999))
-    return p50, p99, p999
+    return _Done(start, time.monotonic_ns(), trips)
 
 
 def _die_with_parent() -> None:

@@ -7,8 +7,6 @@ record is lost, or a feed does not come back.
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +18,7 @@ from rich.table import Table
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/stress.py
 
-from perf import machine
+from perf import machine, script
 from perf.endurance import venues
 from perf.endurance.judged import FULL_SAMPLES, GROWTH_MB, GROWTH_MB_PER_MINUTE
 from perf.endurance.run import endure
@@ -42,15 +40,8 @@ sim: with its simulated exchange, nothing lost between that and the rings either
 venues: {venues.METHOD}"""
 
 
-def _cases(context: click.Context, option: click.Parameter, value: str) -> list[str]:
-    names = list(dict.fromkeys(name.strip() for name in value.split(",")))
-    if unknown := [name for name in names if name not in CASES]:
-        raise click.BadParameter(f"was {', '.join(unknown)}, must be of {', '.join(CASES)}")
-    return names
-
-
 @click.command(help=__doc__)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@script.json_option
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
@@ -58,14 +49,7 @@ def _cases(context: click.Context, option: click.Parameter, value: str) -> list[
     show_default=True,
     help="How long each case takes.",
 )
-@click.option(
-    "--cases",
-    "names",
-    default=",".join(CASES),
-    show_default=True,
-    callback=_cases,
-    help="Which, separated by commas.",
-)
+@script.names_option("--cases", "names", known=CASES, what="Which")
 @click.option(
     "--rate",
     type=click.IntRange(1, _HIGHEST_RATE),
@@ -75,23 +59,15 @@ def _cases(context: click.Context, option: click.Parameter, value: str) -> list[
 )
 def main(as_json: bool, minutes: float, names: list[str], rate: int) -> None:
     """Run, print, and exit."""
-    # By way of SystemExit, so that the run is ended and its directory removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    script.exit_on_sigterm()
     about = machine.describe(("picows",))
     cases = {
         name: run(60 * minutes, rate) if name == "sim" else venues.run(60 * minutes)
         for name in names
     }
     problems = [f"{name}: {text}" for name, case in cases.items() for text in case["problems"]]
-    if as_json:
-        found = {"machine": about, "method": METHOD, "cases": cases, "problems": problems}
-        click.echo(json.dumps(found, indent=2))
-    else:
-        width = None if sys.stdout.isatty() else 110
-        console = Console(width=width, highlight=False, markup=False)
-        console.print(f"{machine.in_words(about)}\n\n{METHOD}\n")
-        for name, case in cases.items():
-            _show(name, case, console)
+    found = {"machine": about, "method": METHOD, "cases": cases, "problems": problems}
+    script.tell(found, _show, as_json=as_json)
     sys.exit(1 if problems else 0)
 
 
@@ -100,7 +76,13 @@ def run(seconds: float, rate: int) -> dict[str, Any]:
     return {"rate": rate, **endure(seconds, {"exchange.rate": rate})}
 
 
-def _show(name: str, report: Mapping[str, Any], console: Console) -> None:
+def _show(report: Mapping[str, Any], console: Console) -> None:
+    console.print(f"{machine.in_words(report['machine'])}\n\n{METHOD}\n")
+    for name, case in report["cases"].items():
+        _show_case(name, case, console)
+
+
+def _show_case(name: str, report: Mapping[str, Any], console: Console) -> None:
     samples = report["samples"]
     table = Table(title=f"case {name}", title_justify="left")
     rings = list(report["capacities"])

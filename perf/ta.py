@@ -5,14 +5,11 @@ Prints a table, or --json. Ends with 1 if somebody failed, and with 0 whatever t
 
 from __future__ import annotations
 
-import importlib
-import json
 import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +21,12 @@ from rich.table import Table
 if not __package__:  # python perf/ta.py: in the folder of the script, `ta` would be this file
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from perf import machine
+from perf import machine, script
 from perf.indicators.peers import BARS, HISTORY, PEERS, Floats, Peer
+from perf.ranks import percentiles
 from workers.ta.features import Feature
 
+OWN = "bot4"
 CASE = "16 families"
 REPEATS, QUICK_REPEATS = 5, 2
 QUICK_SHARE = 10  # of the bars
@@ -43,50 +42,33 @@ METHOD = (
     "but for the OBV, which begins elsewhere."
 )
 
-_MODULES = {"TA-Lib": "talib"}
-
-
-def _names(context: click.Context, option: click.Parameter, value: str) -> list[str]:
-    names = [name.strip() for name in value.split(",")]
-    if unknown := [name for name in names if name not in PEERS]:
-        raise click.BadParameter(f"was {', '.join(unknown)}, must be of {', '.join(PEERS)}")
-    return names
-
 
 @click.command(help=__doc__)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quick", is_flag=True, help="End within seconds; noisier.")
-@click.option("--repeats", type=click.IntRange(1), help="How often to measure each.")
-@click.option(
-    "--peers",
-    "names",
-    default=",".join(PEERS),
-    show_default=True,
-    callback=_names,
-    help="Which to measure, separated by commas.",
-)
+@script.json_option
+@script.quick_option("End within seconds; noisier.")
+@script.repeats_option
+@script.names_option("--peers", "names", known=PEERS)
 def main(as_json: bool, quick: bool, repeats: int | None, names: list[str]) -> None:
     """Measure, print, and exit."""
     found = run(names, repeats or (QUICK_REPEATS if quick else REPEATS), quick)
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-    else:
-        show(found, Console(width=None if sys.stdout.isatty() else 110, highlight=False))
+    script.tell(found, show, as_json=as_json)
     sys.exit(1 if found["failed"] else 0)
 
 
 def run(names: Sequence[str], repeats: int, quick: bool) -> dict[str, Any]:
     """Measure; return all there is to tell, as data."""
     about = machine.describe(("ta", "pandas", "TA-Lib", "talipp"))
-    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    skipped = {name: reason for name in names if (reason := _why_missing(name))}
+    date = script.now()
+    skipped = {
+        name: reason for name in names if name != OWN and (reason := machine.why_missing(name))
+    }
     failed: dict[str, str] = {}
     samples: dict[str, list[tuple[float, float]]] = defaultdict(list)
     differences: dict[str, float] = {}
     counts = {
         name: max(10, count // QUICK_SHARE) if quick else count for name, count in BARS.items()
     }
-    reference = "ta" if _why_missing("ta") is None else "bot4"
+    reference = "ta" if machine.why_missing("ta") is None else OWN
     series = bars_of(HISTORY + max(counts.values()))
     for repeat in range(repeats):
         for name in names:
@@ -138,9 +120,8 @@ def sample(peer: Peer, count: int) -> tuple[float, float]:
         before = clock()
         peer.update()
         taken[n] = clock() - before
-    taken.sort()
-    p50, p99 = (float(taken[-(-count * share // 100) - 1]) / 1e3 for share in (50, 99))
-    return p50, p99
+    p50, p99 = percentiles(taken, (500, 990))
+    return p50 / 1e3, p99 / 1e3
 
 
 def difference(name: str, reference: str, series: Floats) -> float:
@@ -159,7 +140,7 @@ def difference(name: str, reference: str, series: Floats) -> float:
 
 def expectations(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what was expected, what was measured, and whether that is met."""
-    own = next((each for each in results if each["name"] == "bot4"), None)
+    own = next((each for each in results if each["name"] == OWN), None)
     return [
         {
             "expected": f"{CASE} from Python: p99 < {LIMIT_US:g} us",
@@ -169,14 +150,14 @@ def expectations(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def show(found: dict[str, Any], console: Console) -> None:
+def show(found: Mapping[str, Any], console: Console) -> None:
     """Print a report for a reader."""
     console.print(machine.in_words(found["machine"]))
     console.print(f"{found['date']}\n\n{found['method']}\n")
     table = Table(title=f"{CASE}, us per bar", title_justify="left")
     for column in ("", "p50", "p99", "times bot4", "difference"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    own = next((each["p50_us"] for each in found["results"] if each["name"] == "bot4"), None)
+    own = next((each["p50_us"] for each in found["results"] if each["name"] == OWN), None)
     for each in found["results"]:
         table.add_row(
             each["name"],
@@ -186,22 +167,7 @@ def show(found: dict[str, Any], console: Console) -> None:
             f"{each['max_abs_diff']:.1e}",
         )
     console.print(table)
-    for what in ("skipped", "failed"):
-        for name, reason in found[what].items():
-            console.print(f"{what} {name}: {reason}", markup=False)
-    for each in found["expectations"]:
-        verdict = {True: "met", False: "NOT met", None: "not measured"}[each["met"]]
-        console.print(f"{each['expected']}. Measured: {each['measured'] or 'nothing'}: {verdict}")
-
-
-def _why_missing(name: str) -> str | None:
-    if name == "bot4":
-        return None
-    try:
-        importlib.import_module(_MODULES.get(name, name))
-    except ImportError as error:
-        return f"it cannot be imported ({error}); pip install 'bot4[perf]' brings it"
-    return None
+    script.show_end(found, console)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ lost, and with 0 whatever it recommends.
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import statistics
 import sys
 from collections import defaultdict
@@ -23,7 +21,7 @@ from rich.table import Table
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for: python perf/waits.py
 
-from perf import machine
+from perf import machine, script
 from perf.chain.hops import NAMES, FailedError, Waits, measure
 from pipeline import affinity
 from shm import STRATEGIES, Finally, ShmError, WaitStrategy, choose
@@ -143,25 +141,18 @@ def recommended(results: Sequence[Result], default: str) -> str | None:
 
 
 @click.command(help=__doc__)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quick", is_flag=True, help="End within 30 s; noisier.")
-@click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), help="That each measurement takes."
-)
-@click.option("--repeats", type=click.IntRange(1), help="How often to measure each strategy.")
+@script.json_option
+@script.quick_option("End within 30 s; noisier.")
+@script.seconds_option
+@script.repeats_option
 def main(as_json: bool, quick: bool, seconds: float | None, repeats: int | None) -> None:
     """Measure, print, and exit."""
-    # By way of SystemExit, so that processes and segments are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    script.exit_on_sigterm()
     found = run(
         seconds or (QUICK_SECONDS if quick else SECONDS),
         repeats or (QUICK_REPEATS if quick else REPEATS),
     )
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-    else:
-        width = None if sys.stdout.isatty() else 110
-        _show(found, Console(width=width, highlight=False, markup=False))
+    script.tell(found, _show, as_json=as_json)
     sys.exit(1 if found["failed"] or any(each["lost"] for each in found["results"]) else 0)
 
 
@@ -189,8 +180,7 @@ def run(
         for each in measured:
             if each.name in failed:
                 continue
-            if sys.stderr.isatty():
-                click.echo(f"repeat {repeat + 1} of {repeats}: {each.name}", err=True)
+            script.progress(f"repeat {repeat + 1} of {repeats}: {each.name}")
             try:
                 samples[each.name].append(measure(each, cpus, rates, seconds))
             except FailedError as error:
@@ -246,9 +236,7 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
             style="bold" if each["strategy"] == report["recommended"] else "",
         )
     console.print(table, "")
-    for what in ("refused", "failed"):
-        for name, reason in report[what].items():
-            console.print(f"{what} {name}: {reason}", style="bold red" if what == "failed" else "")
+    script.show_end(report, console)
     is_default = "which is" if report["default_is_recommended"] else "which is NOT"
     console.print(
         f"Recommended: {report['recommended']}, {is_default} the default here ({report['default']})"

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from perf import machine
+from perf import machine, script
 from perf.calls.callers import FAIL_EVERY, SAMPLES
 from perf.calls.session import Caller, Sample
 
@@ -111,12 +111,7 @@ def show(report: Mapping[str, Any], console: Console) -> None:
         if clocks:
             console.print(f"A reading of the clock, {language}: {statistics.median(clocks):.0f} ns")
     console.print()
-    for what in ("skipped", "failed"):
-        for name, reason in report[what].items():
-            console.print(f"{what} {name}: {reason}", style="bold red" if what == "failed" else "")
-    for each in report["expectations"]:
-        verdict = {True: "met", False: "NOT met", None: "not measured"}[each["met"]]
-        console.print(f"{each['expected']}. Measured: {each['measured'] or 'nothing'}: {verdict}")
+    script.show_end(report, console)
 
 
 def _by_key(results: Sequence[Result]) -> dict[Key, Result]:

@@ -23,6 +23,7 @@ import numpy as np
 
 from perf.calls import callers
 from perf.calls.callers import NativeLoop, Timed
+from perf.ranks import percentiles
 from perf.transports.standard import context
 from pipeline.process import become_worker
 from shm import BreakerSettings, BreakersSpec, Layout, Segment, State
@@ -143,8 +144,11 @@ class Session:
         if before is not None and (counted := self._counted(caller) - before) != calls:
             raise FailedError(f"of {calls:,} calls {counted:,} were counted")
         ns = np.concatenate([np.frombuffer(each.ns, np.uint32) for each in timed])
+        p50, p99, p999 = percentiles(ns)
         return Sample(
-            *percentiles(ns),
+            p50,
+            p99,
+            p999,
             sum(each.ops_per_s for each in timed),
             float(np.median([each.clock_ns for each in timed])),
         )
@@ -162,13 +166,6 @@ class Session:
             raise FailedError(f"the breaker was {breaker.state.name}, must be CLOSED")
         totals = breaker.totals()
         return totals["succeeded"] + totals["failed"]
-
-
-def percentiles(ns: np.ndarray[Any, np.dtype[np.uint32]]) -> tuple[int, int, int]:
-    """Return p50, p99 and p99.9 by nearest rank."""
-    ns = np.sort(ns)
-    p50, p99, p999 = (int(ns[-(-len(ns) * rank // 1000) - 1]) for rank in (500, 990, 999))
-    return p50, p99, p999
 
 
 class _Worker:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from perf import machine
+from perf import machine, script
 from perf.chain.queues import CAPACITY_BYTES, INBOXES
 from perf.chain.session import RING, WARM_UP_S, Sample
 
@@ -130,12 +130,7 @@ def show(report: Mapping[str, Any], console: Console) -> None:
                 for ring, hop in each["hops"].items()
             )
             console.print(f"{each['transport']} at {each['rate']:,}/s, p50 / p99 of hops: {hops}")
-    for what in ("skipped", "failed"):
-        for name, reason in report[what].items():
-            console.print(f"{what} {name}: {reason}", style="bold red" if what == "failed" else "")
-    for each in report["expectations"]:
-        verdict = {True: "met", False: "NOT met", None: "not measured"}[each["met"]]
-        console.print(f"{each['expected']}. Measured: {each['measured']}: {verdict}")
+    script.show_end(report, console)
 
 
 def methods(names: Iterable[str]) -> dict[str, str]:

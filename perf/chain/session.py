@@ -7,7 +7,6 @@ it was counted and timed by those whom it concerns.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from perf import machine
 from perf.chain.queues import INBOXES, Inbox, run_stage
 from perf.chain.source import publish_to_rings, put_into_queues
 from perf.chain.workload import configuration
@@ -82,14 +82,7 @@ class Chain:
 
 def why_missing(name: str) -> str | None:
     """Return why a transport cannot be used here, None if it can."""
-    if name == RING:
-        return None
-    module = INBOXES[name].requires
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        return f"{module} cannot be imported ({error}); pip install 'bot4[perf]' brings it"
-    return None
+    return None if name == RING else machine.why_missing(INBOXES[name].requires)
 
 
 def measure(

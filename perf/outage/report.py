@@ -9,10 +9,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from perf import machine
+from perf import machine, script
 from perf.outage.clients import BOT4, CCXT
 from perf.outage.series import SETTLE_S, Outcome
 from perf.outage.venue import JITTER, LISTINGS, OUTAGES, RATE, REPLAYED
+from perf.ranks import percentiles
 
 _KINDS = "\n".join(f"{name}: {what}." for name, what in OUTAGES.items())
 
@@ -41,15 +42,16 @@ Result = dict[str, Any]
 
 def summary(outcome: Outcome) -> Result:
     """Return one outcome as data; a percentile is None if it is beyond the limit."""
-    seconds = sorted(math.inf if each is None else each for each in outcome.recovery)
+    seconds = [math.inf if each is None else each for each in outcome.recovery]
+    ranks = percentiles(seconds, (500, 990, 1000))
     return {
         "client": outcome.plan.client,
         "venue": outcome.plan.venue,
         "outage": outcome.plan.outage,
         "count": len(seconds),
         **{
-            f"{name}_s": _rank(seconds, rank)
-            for name, rank in (("p50", 50), ("p99", 99), ("max", 100))
+            name: None if math.isinf(found) else round(found, 3)
+            for name, found in zip(("p50_s", "p99_s", "max_s"), ranks, strict=True)
         },
         "lost": outcome.lost,
         "duplicated": outcome.duplicated,
@@ -104,18 +106,7 @@ def show(report: Mapping[str, Any], console: Console) -> None:
         )
     console.print(table)
     console.print()
-    for what in ("skipped", "failed"):
-        for name, reason in report[what].items():
-            console.print(f"{what} {name}: {reason}", style="bold red" if what == "failed" else "")
-    for each in report["expectations"]:
-        verdict = {True: "met", False: "NOT met", None: "not measured"}[each["met"]]
-        console.print(f"{each['expected']}. Measured: {each['measured'] or 'nothing'}: {verdict}")
-
-
-def _rank(ordered: Sequence[float], percent: int) -> float | None:
-    """Return a percentile by nearest rank."""
-    found = ordered[-(-len(ordered) * percent // 100) - 1]
-    return None if math.isinf(found) else round(found, 3)
+    script.show_end(report, console)
 
 
 def _seconds(value: float | None, limit: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from perf import machine
+from perf import machine, script
 from perf.stream.clients import BOT4, CCXT, WEBSOCKETS
 from perf.stream.frames import BLOCK, DEPTH, KINDS, LEVELS, QUOTE, SYMBOLS, TRADE
 from perf.stream.sender import GRACE_S
@@ -121,12 +121,7 @@ def show(report: Mapping[str, Any], console: Console) -> None:
         )
     console.print(table)
     console.print()
-    for what in ("skipped", "failed"):
-        for name, reason in report[what].items():
-            console.print(f"{what} {name}: {reason}", style="bold red" if what == "failed" else "")
-    for each in report["expectations"]:
-        verdict = {True: "met", False: "NOT met", None: "not measured"}[each["met"]]
-        console.print(f"{each['expected']}. Measured: {each['measured'] or 'nothing'}: {verdict}")
+    script.show_end(report, console)
 
 
 def _expected(what: str, measured: str | None, met: bool | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from perf import machine
+from perf.ranks import percentiles
 from perf.receiver import layout
 from perf.stream import clients, frames, sender
 from perf.stream.clients import BOT4, READY, Read, Task
@@ -91,9 +92,9 @@ def evaluated(client: str, order: Order, sent: Sent, read: Read, rows: Ints) -> 
         lost = max(unread, frames.records_in(sent.frames) - len(found) + due - sent.frames)
     else:
         lost = unread + _missing_trades(rows)
-    percentiles = None
+    late = None
     if order.rate is not None and len(found):
-        percentiles = _percentiles(rows[3] - sender.due_ns(order, found))
+        late = percentiles(rows[3] - sender.due_ns(order, found), (500, 950, 990))
     return Measured(
         client,
         order.rate,
@@ -103,7 +104,7 @@ def evaluated(client: str, order: Order, sent: Sent, read: Read, rows: Ints) -> 
         read.waited_ns,
         lost,
         sent.late_p99_ns,
-        percentiles,
+        late,
     )
 
 
@@ -115,13 +116,6 @@ def _missing_trades(rows: Ints) -> int:
         if len(ids):
             missing += int(ids[-1]) - frames.FIRST + 1 - len(ids)
     return missing
-
-
-def _percentiles(ns: Ints) -> tuple[int, int, int]:
-    """Return p50, p95 and p99 by nearest rank."""
-    ns = np.sort(ns)
-    p50, p95, p99 = (int(ns[-(-len(ns) * rank // 100) - 1]) for rank in (50, 95, 99))
-    return p50, p95, p99
 
 
 class _Taken:

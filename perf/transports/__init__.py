@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-
+from perf import machine
 from perf.transports.base import Transport
 from perf.transports.faster_fifo import FasterFifo
 from perf.transports.iceoryx2 import Iceoryx2
@@ -19,9 +18,4 @@ TRANSPORTS: dict[str, type[Transport]] = {
 
 def why_missing(name: str) -> str | None:
     """Return why a transport cannot be used here, None if it can."""
-    module = TRANSPORTS[name].requires
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        return f"{module} cannot be imported ({error}); pip install 'bot4[perf]' brings it"
-    return None
+    return machine.why_missing(TRANSPORTS[name].requires)

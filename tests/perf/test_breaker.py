@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from perf import breaker as script
 from perf.calls import report, session
-from perf.calls.session import CALLERS, Caller, Sample, percentiles
+from perf.calls.session import CALLERS, Caller, Sample
+from perf.ranks import percentiles
 from shm import list_segments
 
 NATIVE, PYTHON = Caller("bot4", "native", "time"), Caller("bot4", "python", "time")
