@@ -20,7 +20,7 @@ COMMANDS = {
     "kill": ("pipeline.cli.kill", "Kill a deployment: no new risk, positions closed, no new run."),
     "limits": ("pipeline.cli.limits", "Show the limits of risk, or change them in a run."),
     "mode": ("pipeline.cli.mode", "Show or change how much a deployment may still do."),
-    "model": ("pipeline.cli.model", "Show a model that was trained."),
+    "model": ("pipeline.cli.model", "Show a model, or make one of an estimator."),
     "resume": ("pipeline.cli.resume", "Let a deployment take new risk again, by an operator."),
     "run": ("pipeline.cli.run", "Run the pipeline on paper."),
     "status": ("pipeline.cli.status", "Show what a running deployment is doing."),
@@ -53,7 +53,9 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),

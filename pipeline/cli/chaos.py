@@ -29,12 +29,12 @@ def command() -> None:
 
 
 @command.command("kill")
-@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
-@click.option("--events", type=click.IntRange(min=100), default=200_000, show_default=True)
-@click.option("--kills", type=click.IntRange(min=0), default=25, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=7, help="Of market and kills.")
 @click.option(
-    "--rate", type=click.IntRange(min=1), default=10_000, show_default=True, help="Events a second."
+    "--events", type=click.IntRange(min=100), default=200_000, help="Market records of the run."
 )
+@click.option("--kills", type=click.IntRange(min=0), default=25, help="How many.")
+@click.option("--rate", type=click.IntRange(min=1), default=10_000, help="Events a second.")
 @click.option(
     "--stage",
     type=click.Choice([*topology.PIPELINE, topology.MODEL, "supervisor"]),
@@ -123,10 +123,8 @@ def _victims(model: Path | None) -> tuple[str, ...]:
 
 
 @command.command("breakers")
-@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
-@click.option(
-    "--rate", type=click.IntRange(min=100), default=4000, show_default=True, help="Events a second."
-)
+@click.option("--seed", type=click.IntRange(min=0), default=7, help="Of the market.")
+@click.option("--rate", type=click.IntRange(min=100), default=4000, help="Events a second.")
 @click.option(
     "--fault", "faults", type=click.Choice(list(FAULTS)), multiple=True, help="Only this one."
 )

@@ -31,15 +31,16 @@ def _chosen(context: click.Context, option: click.Parameter, value: str) -> tupl
 @click.option(
     "--venues",
     default=",".join(_VENUES),
-    show_default=True,
     callback=_chosen,
     help="Whose protocols are spoken.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Of market and faults. [exchange.seed]")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Of market and faults. [default: exchange.seed]"
+)
 @click.option(
     "--rate",
     type=click.IntRange(min=0),
-    help="Market events a second, 0: as fast as clients read. [exchange.rate]",
+    help="Market events a second, 0: as fast as clients read. [default: exchange.rate]",
 )
 @click.option(
     "--position",
@@ -65,7 +66,6 @@ def _chosen(context: click.Context, option: click.Parameter, value: str) -> tupl
 @click.option(
     "--speed",
     default="recorded",
-    show_default=True,
     metavar="recorded|10x|fixed:RATE|max",
     help="Of a capture; RATE in frames a second.",
 )

@@ -37,13 +37,13 @@ def command() -> None:
     "--expect-gaps",
     type=click.IntRange(min=0),
     default=0,
-    help="Exactly so many gaps are known to be in the capture. [default: 0]",
+    help="Exactly so many gaps are known to be in the capture.",
 )
 @click.option(
     "--expect-malformed",
     type=click.IntRange(min=0),
     default=0,
-    help="Exactly so many messages are known to be malformed. [default: 0]",
+    help="Exactly so many messages are known to be malformed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check_command(

@@ -44,7 +44,7 @@ def _ms(context: click.Context, option: click.Parameter, value: str | None) -> i
 @click.command("history")
 @click.option("--venue", required=True, help="The venue, as ccxt calls it: binance, kraken ...")
 @click.option("--symbol", required=True, help="The market, by its symbol or the venue's id.")
-@click.option("--timeframe", default="1m", show_default=True, help="Of a bar: 1m, 5m, 1h, 1d ...")
+@click.option("--timeframe", default="1m", help="Of a bar: 1m, 5m, 1h, 1d ...")
 @click.option("--since", callback=_ms, required=True, help="The first bar: 2026-01-31; UTC.")
 @click.option("--until", callback=_ms, help="No bar from here on. [default: now]")
 @click.option(

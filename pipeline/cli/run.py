@@ -38,7 +38,9 @@ _TABLE_S = 0.5
 @click.command("run")
 @click.option("--duration", type=Seconds(min=0, min_open=True), help="End after so many seconds.")
 @click.option("--events", type=click.IntRange(min=1), help="End after so many market records.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of the simulated market; exchange.seed.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Of the simulated market. [default: exchange.seed]"
+)
 @click.option("--venue", help="Trade the instruments of this venue only. [default: all]")
 @click.option(
     "--capture",

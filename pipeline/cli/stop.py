@@ -21,7 +21,7 @@ class StopError(Exception):
 
 
 @click.command("stop")
-@click.option("--timeout", type=Seconds(min=0), default=15.0, show_default=True)
+@click.option("--timeout", type=Seconds(min=0), default=15.0, help="To wait for its end.")
 @configuration_flags
 @click.pass_obj
 def command(

@@ -29,61 +29,41 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--simulated", is_flag=True, help="Learn from the simulated market in its place.")
 @click.option(
-    "--bars",
-    type=click.IntRange(2, 1_000_000),
-    default=8_000,
-    show_default=True,
-    help="Of each simulated instrument.",
+    "--bars", type=click.IntRange(2, 1_000_000), default=8_000, help="Of each simulated instrument."
 )
 @click.option("--out", type=_FILE, required=True, help="Directory of the model.")
 @click.option(
     "--model",
     type=click.Choice(["hgb", "rf", "lr"]),
     default="hgb",
-    show_default=True,
     help="Boosted trees, random forest or logistic regression.",
 )
 @click.option(
     "--label",
     type=click.Choice(["triple-barrier"]),
     default="triple-barrier",
-    show_default=True,
     help="What is learnt.",
 )
 @click.option(
-    "--horizon",
-    type=click.IntRange(1, 10_000),
-    default=24,
-    show_default=True,
-    help="Bars until the vertical barrier.",
+    "--horizon", type=click.IntRange(1, 10_000), default=24, help="Bars until the vertical barrier."
 )
 @click.option(
     "--barrier",
     type=click.FloatRange(0, 100, min_open=True),
     default=2.0,
-    show_default=True,
     help="Distance of the others, in ATR, to which the costs are added.",
 )
 @click.option(
-    "--fee-bp",
-    type=click.FloatRange(0, 500),
-    default=10.0,
-    show_default=True,
-    help="Of one order, basis points.",
+    "--fee-bp", type=click.FloatRange(0, 500), default=10.0, help="Of one order, basis points."
 )
 @click.option(
     "--half-spread-bp",
     type=click.FloatRange(0, 500),
     default=1.0,
-    show_default=True,
-    help="Which each order pays as well.",
+    help="Likewise; each order pays both.",
 )
 @click.option(
-    "--folds",
-    type=click.IntRange(1, 50),
-    default=5,
-    show_default=True,
-    help="Test periods of the walk forward.",
+    "--folds", type=click.IntRange(1, 50), default=5, help="Test periods of the walk forward."
 )
 @click.option(
     "--embargo",
@@ -94,21 +74,18 @@ _FILE = click.Path(path_type=Path)
     "--calibration",
     type=click.Choice(["sigmoid", "isotonic"]),
     default="sigmoid",
-    show_default=True,
     help="Of the probabilities, on data later than what was learnt from.",
 )
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.1,
-    show_default=True,
     help="Least |2 p - 1| that counts as a trade in the figures.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     default=7,
-    show_default=True,
     help="Of all that is random, the simulated market too.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the card as one JSON object.")

@@ -49,6 +49,11 @@ def test_every_command_has_help_of_its_own(command: str) -> None:
     assert f"Usage: main {command} " in done.output
 
 
+def test_defaults_are_in_the_help() -> None:
+    told = CliRunner().invoke(main, ["stop", "--help"]).output
+    assert "[default: 15.0" in told
+
+
 def test_exit_codes_are_in_the_help() -> None:
     codes = "0 ok, 1 failure, 2 usage, 3 not running, 4 halted, 78 bad configuration."
     assert codes in " ".join(CliRunner().invoke(main, ["--help"]).output.split())
