@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from pipeline.config.keys import dotted, is_text, meant, path_of, siblings
 from pipeline.config.lines import KeyPath, lines_of
-from pipeline.config.model import PACKAGED, Config, MachineLearning
+from pipeline.config.model import Config
+from pipeline.config.signals import PACKAGED, MachineLearning
 
 PREFIX = "BOT4_"
 NOT_KEYS = frozenset({"BOT4_CONFIG", "BOT4_REQUIRE_TOOLS"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.config.model import TechnicalAnalysis
+from pipeline.config.signals import TechnicalAnalysis
 from workers.ta.features import (
     FLOW_FEATURES,
     MODEL_FEATURES,
