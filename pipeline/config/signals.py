@@ -127,7 +127,10 @@ class MachineLearning(Table):
         default=0, ge=-WHOLE_BP, lt=WHOLE_BP, description="largest score that leaves, bp"
     )
     cost_margin_bp: int = Field(
-        default=12_000, ge=0, le=1_000_000, description="least expected move, bp of its costs"
+        default=12_000,
+        ge=0,
+        le=1_000_000,
+        description="least expected move, bp of its costs; 0: whatever these are, as in tests",
     )
     order_notional: Amount = Field(
         default=Decimal(1500), description="most that an entry is worth, in the account's currency"
@@ -157,6 +160,13 @@ class MachineLearning(Table):
     )
     ttl_ms: int = Field(default=1000, gt=0, le=3_600_000, description="life of an intent, ms")
     instruments: dict[str, InstrumentEntries] = Field(default={}, description="by symbol")
+
+    @field_validator("cost_margin_bp")
+    @classmethod
+    def _covers_the_costs(cls, margin: int) -> int:
+        if 0 < margin < WHOLE_BP:
+            raise ValueError(f"must be 0 or >= {WHOLE_BP}: less would enter what loses its costs")
+        return margin
 
     @field_validator("leave_bp")
     @classmethod

@@ -538,6 +538,16 @@ def test_a_score_that_leaves_is_below_one_that_enters() -> None:
     ]
 
 
+@pytest.mark.parametrize(("margin", "is_refused"), [(0, 0), (1, 1), (9_999, 1), (10_000, 0)])
+def test_an_entry_is_worth_at_least_its_costs(margin: int, is_refused: int) -> None:
+    text = f"[ml]\ncost_margin_bp = {margin}"
+    if not is_refused:
+        assert read(text).config.ml.cost_margin_bp == margin
+        return
+    (problem,) = refused(text)
+    assert problem.startswith(f"c.toml:2: ml.cost_margin_bp was {margin}, must be 0 or >= 10000: ")
+
+
 @pytest.mark.parametrize("strategy", ["a b", "mine.py", ":Mine", "mine.py:", "mine.py:Mine()"])
 def test_what_names_no_strategy_is_refused(strategy: str) -> None:
     (problem,) = refused(f'[ml]\nstrategy = "{strategy}"')
