@@ -18,6 +18,8 @@ TIMES = ("ts_ms", "time_ms")
 """Names that the column of times has; ms since 1970, when a bar opened."""
 
 _SHORTEST_MS = 1000
+_LAST_MS = 253_402_300_800_000  # the year 10000
+_SECONDS = range(10**8, 10**11)  # of 1973 to 5138; in ms all of it is before 1974
 _MOST_DECIMALS = 12
 _MOST_STEPS = 1 << 42  # beyond, a product of price and volume is not exact anyway
 
@@ -86,7 +88,7 @@ def load(path: Path, flat_bars: int) -> History:
             f"{path}: columns were {', '.join(table)}, must have {', '.join(absent)} as well; "
             f"a history has {TIMES[0]} (ms since 1970), {', '.join(COLUMNS)}"
         )
-    times = _numbers(path, time_name, table[time_name]).astype(np.int64)
+    times = _times(path, time_name, _numbers(path, time_name, table[time_name]))
     bars = np.column_stack([_numbers(path, name, table[name]) for name in COLUMNS])
     return checked(path.name, times, bars, flat_bars)
 
@@ -168,7 +170,10 @@ def _table(path: Path) -> dict[str, Any]:
         raise HistoryError(
             f"{path}: it is neither Parquet nor CSV ({told!r}); convert it to one of them"
         ) from None
-    return {name: table.column(name) for name in table.column_names}
+    names = table.column_names
+    if repeated := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise HistoryError(f"{path}: has column {repeated[0]!r} twice; remove or rename one")
+    return {name: table.column(name) for name in names}
 
 
 def _comments(path: Path) -> int:
@@ -197,6 +202,22 @@ def _numbers(path: Path, name: str, column: Any) -> npt.NDArray[np.float64]:
             "the row"
         )
     return values
+
+
+def _times(path: Path, name: str, values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    if (wrong := np.flatnonzero((values < 0) | (values >= _LAST_MS))).size:
+        row = int(wrong[0])
+        raise HistoryError(
+            f"{path}: row {row + 1}: {name} was {values[row]:.16g}, must be ms since 1970, from 0 "
+            f"to {_LAST_MS}; convert the times"
+        )
+    times = values.astype(np.int64)
+    if len(times) and int(times[0]) in _SECONDS and int(times[-1]) in _SECONDS:
+        raise HistoryError(
+            f"{path}: {name} was {times[0]} to {times[-1]}, must be ms since 1970, but these are "
+            "seconds; multiply them by 1000"
+        )
+    return times
 
 
 def _check_prices(name: str, bars: npt.NDArray[np.float64]) -> None:

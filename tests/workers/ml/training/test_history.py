@@ -99,6 +99,12 @@ def test_comments_at_the_beginning_are_passed_over(tmp_path: Path) -> None:
         ([_row(0), "60000,10,11,9,nan,1"], "row 2: close was nan, must be a number"),
         ([_row(0), "60000,10,11,9,ten,1"], "close has a value that is no number"),
         ([_row(0), _row(0.005)], "bars were 300 ms apart, must be at least 1000; times are in ms"),
+        ([_row(0), "1e30,10,11,9,10,1"], r"row 2: ts_ms was 1e\+30, must be ms since 1970"),
+        ([_row(-1), _row(0)], "row 1: ts_ms was -60000, must be ms since 1970"),
+        (
+            [_row(hours / 1000 * 60) for hours in range(447_000, 447_003)],
+            "ts_ms was 1609200000 to 1609207200, must be ms since 1970, but these are seconds",
+        ),
         ([_row(0)], "bars were 1, must be at least 2"),
         ([_row(0), _row(0)], "all bars have the same time"),
         ([*map(_row, (0, 1, 2, 2.5, 4))], "must be a multiple of the interval, 60000 ms"),
@@ -112,6 +118,11 @@ def test_what_cannot_be_is_named(tmp_path: Path, rows: list[str], told: str) -> 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match=r"columns were a, b, must have ts_ms, open, high"):
         load(_csv(tmp_path / "a.csv", "1,2", header="a,b"))
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HistoryError, match="has column 'close' twice; remove or rename one"):
+        load(_csv(tmp_path / "a.csv", f"{_row(0)},1", header=f"{_HEADER},close"))
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
