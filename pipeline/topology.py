@@ -100,6 +100,9 @@ PIPELINE: Final = ("feed", *STAGES)
 PROCESSES: Final = ("exchange", *PIPELINE)
 """All that the supervisor starts, from source to sink."""
 
+SHOWN: Final = (*PIPELINE, MODEL)
+"""The processes, of those that a run has, of which people are told what they take and give."""
+
 LAST: Final = "orders"
 """The ring whose records end the way of a market record: tick to order is measured behind it."""
 

@@ -28,7 +28,8 @@ _GAP = 2
 _CODES = 3
 """So many of the codes of denials are shown, the most frequent ones."""
 
-_BOOK_NAMES = {"ta": "TA only", "ml": "ML only", "blend": "blend"}
+BOOK_NAMES = {"ta": "TA only", "ml": "ML only", "blend": "blend"}
+"""The ways to score, as people read them."""
 
 STYLES: Mapping[str, str] = {
     "closed": "green",
@@ -75,7 +76,7 @@ def as_line(
         + ("" if market is None else f" ({market:,.0f}/s)")
         + f", {now.orders:,} orders, {now.fills:,} fills, {now.denied:,} denied, tick to order "
         f"p50 {_us(now.tick_to_order, 50)} p99 {_us(now.tick_to_order, 99)} us, "
-        f"pnl {_money(now.pnl_e8)} {config['currency']}"
+        f"pnl {_money(now.pnl_e8)} {config['currency']}, {_books(now)}"
         + (f", {restarts} restarts" if restarts else "")
         + ("" if now.mode is Mode.NORMAL else f", mode {now.mode.label}")
         + ("" if _are_closed(now) else f", breakers: {_breakers(now).plain}")
@@ -96,7 +97,7 @@ class StateTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render it for a console's width."""
-        rows = [self._row(name) for name in topology.PIPELINE]
+        rows = [self._row(name) for name in topology.SHOWN if name in self.now.processes]
         left_out: set[str] = set()
         for column in ("", "pid", "out", "in", "restarts", "waiting", "cpu"):
             left_out.add(column)
@@ -122,7 +123,7 @@ class StateTable:
     def _row(self, name: str) -> dict[str, str]:
         now = self.now
         state = now.processes[name]
-        consumed = [edge for edge in topology.EDGES if edge.consumer == name]
+        consumed = [edge for edge in topology.edges(self.config) if edge.consumer == name]
         # A ring that wakes nobody is read when something else does: its hop says nothing.
         hop = Histogram.merged(now.rings[edge.ring].hop for edge in consumed if edge.wakes)
         speed = rate(now, self.before, name)
@@ -165,10 +166,14 @@ class StateTable:
         yield f"held: {held or 'nothing'}"
         yield from _account(now.account, now.mode)
         yield f"model: {_model(now.model)}"
-        yield "at closes, net of costs: " + ", ".join(
-            f"{_BOOK_NAMES[name]} {book.result_bp + book.open_bp:+,.1f} bp ({book.trades:,} trades)"
-            for name, book in now.total().items()
-        )
+        yield f"at closes, net of costs: {_books(now)}"
+
+
+def _books(now: Snapshot) -> str:
+    return ", ".join(
+        f"{BOOK_NAMES[name]} {book.result_bp + book.open_bp:+,.1f} bp ({book.trades:,} trades)"
+        for name, book in now.total().items()
+    )
 
 
 def _model(model: Answers) -> str:
@@ -183,7 +188,18 @@ def _model(model: Answers) -> str:
         )
         if count
     ]
-    return f"{model.word}, {answered:,} answers" + "".join(f", {each}" for each in without)
+    asked = [
+        f"{count:,} {what}"
+        for count, what in (
+            (model.late, "late"),
+            (model.refused, "refused"),
+            (model.unasked, "not asked for"),
+            (model.ignored, "ignored"),
+        )
+        if count
+    ]
+    own = f" (its process: {', '.join(asked)})" if asked else ""
+    return f"{model.word}, {answered:,} answers" + "".join(f", {each}" for each in without) + own
 
 
 def _balance(name: str, balance: Balance, currency: str) -> str:

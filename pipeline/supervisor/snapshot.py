@@ -68,11 +68,20 @@ Books = Mapping[str, Book]
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """How often the model was asked, and how often it had no answer, or was too old for one."""
+    """How often the model was asked, and how often it had no answer, or was too old for one.
+
+    The rest is of a model in a process of its own: of the missing answers, those that were late,
+    those that were none, and those for which there was no room to ask; and answers that nobody
+    waited for any more.
+    """
 
     asked: int
     missing: int
     stale: int
+    late: int = 0
+    refused: int = 0
+    unasked: int = 0
+    ignored: int = 0
 
     @property
     def word(self) -> str:
@@ -139,7 +148,7 @@ class Snapshot:
                 "p99_us": percentile_us(state.through, 99),
             }
             for name, state in self.processes.items()
-            if name in topology.PIPELINE
+            if name in topology.SHOWN
         }
 
     def latency(self) -> dict[str, Any]:
@@ -199,6 +208,9 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
         for name, stage in stages.items()
         for ring in stage.inputs
     }
+    if topology.MODEL in processes:
+        ring = "questions"  # whose hop is not measured: an answer takes far longer
+        rings[ring] = RingState(segment.depth(ring), segment.high_water(ring), Histogram.merged(()))
     books = account(segment, stages)
     held = committed(segment, "risk", "instruments")["position"]
     return Snapshot(
@@ -243,8 +255,11 @@ def _published(segment: Segment, ring: str) -> int:
 
 
 def _answers(segment: Segment) -> Answers:
-    state = committed(segment, "ml", "instruments")
-    return Answers(*(int(state[name].sum()) for name in ("asked", "missing", "stale")))
+    state, stage = committed(segment, "ml", "instruments"), committed(segment, "ml", "stage")[0]
+    return Answers(
+        *(int(state[name].sum()) for name in ("asked", "missing", "stale")),
+        *(int(stage[name]) for name in ("late", "refused", "unasked", "ignored")),
+    )
 
 
 def _books(segment: Segment, symbols: list[str]) -> dict[str, Books]:

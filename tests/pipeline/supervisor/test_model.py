@@ -94,6 +94,8 @@ def test_it_is_asked_and_killed_more_often_than_a_stage_may_be_it_halts_nothing(
     assert len(np.unique(good["probability"])) > 10
     assert answers["question_id"].tolist() == list(range(1, len(answers) + 1))
     assert figures["model"]["state"] == "in use"
+    assert figures["stages"][MODEL]["restarts"] == 3
+    assert figures["queues"]["questions"]["p50_us"] is None
     assert figures["exit_reason"] == "signal"
     assert errors.count("ended: signal SIGKILL; starting it again") == 3
     assert re.search(r"^CPUs: .*\bmodel \d", errors)
@@ -120,6 +122,7 @@ def test_stopped_it_is_done_without_and_killed_and_started_again(
         figures, errors = run.stop()
     assert f"model (pid {pid}) has not beaten for 2 s; killing it" in errors
     assert figures["model"]["missing"] >= 40
+    assert figures["model"]["late"] > 0
     assert figures["exit_reason"] == "signal"
 
 

@@ -118,7 +118,8 @@ def test_a_run_without_an_order_has_dashes_for_figures(idle: Snapshot, config: C
     assert [line.split()[0] for line in lines[2:7]] == list(topology.PIPELINE)
     assert as_line(idle, None, 1.25, config) == (
         "    1.2 s  0 records, 0 orders, 0 fills, 0 denied, "
-        "tick to order p50 - p99 - us, pnl 0.00 USDT"
+        "tick to order p50 - p99 - us, pnl 0.00 USDT, TA only +0.0 bp (0 trades), "
+        "ML only +0.0 bp (0 trades), blend +0.0 bp (0 trades)"
     )
 
 
@@ -217,7 +218,8 @@ def test_a_rate_needs_two_moments(busy: Snapshot) -> None:
 def test_a_line_has_rate_and_restarts_once_there_are_any(busy: Snapshot, config: Config) -> None:
     line = as_line(later(busy, 5.0, 5000), busy, 65.0, config)
     assert line.startswith("   65.0 s  123,456,789 records (1,000/s), 1,234,567 orders, ")
-    assert line.endswith(", pnl -987.65 USDT, 12 restarts, mode emergency")
+    assert ", pnl -987.65 USDT, TA only -37,022.0 bp (3,000 trades), ML only +0.0 bp" in line
+    assert line.endswith(", blend +300.0 bp (60 trades), 12 restarts, mode emergency")
 
 
 def test_json_has_null_for_what_was_not_measured(idle: Snapshot, config: Config) -> None:
@@ -255,6 +257,13 @@ def test_what_does_not_go_to_a_terminal_is_wide_enough() -> None:
         (Answers(5, 5, 0), "degraded, 0 answers, 5 without an answer"),
         (Answers(5, 1, 2), "stale, 2 answers, 1 without an answer, 2 for which too old"),
         (Answers(5, 0, 0), "in use, 5 answers"),
+        (
+            Answers(9, 6, 0, late=1, refused=2, unasked=3, ignored=4),
+            (
+                "in use, 3 answers, 6 without an answer "
+                "(its process: 1 late, 2 refused, 3 not asked for, 4 ignored)"
+            ),
+        ),
     ],
 )
 def test_how_a_model_answers_is_said_in_a_word(
@@ -277,4 +286,8 @@ def test_the_books_are_in_the_json_for_all_and_for_each(busy: Snapshot, config: 
         "asked": 1_000,
         "missing": 30,
         "stale": 0,
+        "late": 0,
+        "refused": 0,
+        "unasked": 0,
+        "ignored": 0,
     }
