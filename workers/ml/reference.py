@@ -23,7 +23,7 @@ from pipeline.vocabulary import BOOKS, OutcomeKind, Refusal, Side
 from workers.ml import rules
 from workers.ml.models import Model
 from workers.ml.settings import EntryCaps, MlAsking, MlSettings, share
-from workers.ml.strategies import Row, Strategy, checked_score
+from workers.ml.strategies import Row, Strategy, asked_score
 from workers.ta.features import FEATURES_VERSION
 from workers.ta.kept import keep
 
@@ -294,8 +294,8 @@ class MachineLearning:
         self, row: Row, ml: float, entry: rules.Bracket | None, state: _native.State
     ) -> float | None:
         """Return the mixed score, None where the strategy has none; all scores go to the books."""
-        given = self.strategy.on_features(row, state.edit("strategy", row.instrument))
-        ta = None if given is None else checked_score(self.name, row, given)
+        own = state.edit("strategy", row.instrument)
+        ta = asked_score(self.name, self.strategy, row, own)
         weight = share(self.settings.weight_bp)
         both = None if ta is None else weight * ta + (1.0 - weight) * ml
         if row.close >= 1:

@@ -14,6 +14,7 @@ import importlib.metadata
 import importlib.util
 import math
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,7 +203,7 @@ def _entry_point(was: str, name: str) -> object:
         raise StrategyError(f"{was}, which several packages have: {values}; name the class itself")
     try:
         return found[0].load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StrategyError(
             f"{was}, but {found[0].value} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
@@ -221,7 +222,7 @@ def _file(was: str, path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and typing look a class's module up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise StrategyError(
             f"{was}, but the file cannot be run: {type(error).__name__}: {error}"
@@ -241,7 +242,7 @@ def _module(was: str, module_name: str) -> ModuleType:
             f"{was}, but there is no module {error.name}; install it, or put its folder on "
             "PYTHONPATH"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StrategyError(
             f"{was}, but its module cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -277,6 +278,28 @@ def _check_state(was: str, kind: type) -> None:
             f"{was}, but its STATE was {state!r}, must be a structured numpy dtype of plain "
             'values; write for example STATE = np.dtype([("seen", "<i8")])'
         )
+
+
+def asked_score(name: str, strategy: Strategy, row: Row, state: np.void) -> float | None:
+    """Return a strategy's score of a row, None where it has no signal.
+
+    Raises:
+        StrategyError: it failed, where that was, or what it returned is no score.
+    """
+    try:
+        score = strategy.on_features(row, state)
+    except (Exception, SystemExit) as error:
+        # Of what the error has come through the last line of the strategy's own file tells most.
+        file = sys.modules[type(strategy).__module__].__file__
+        frames = [
+            each for each in traceback.extract_tb(error.__traceback__) if each.filename == file
+        ]
+        where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+        raise StrategyError(
+            f"ml.strategy {name!r} failed at bar {row.bar} of instrument {row.instrument}: "
+            f"{type(error).__name__}: {error}{where}; correct its on_features"
+        ) from error
+    return None if score is None else checked_score(name, row, score)
 
 
 def checked_score(name: str, row: Row, score: object) -> float:

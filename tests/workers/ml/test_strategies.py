@@ -16,7 +16,7 @@ import workers.ml
 from pipeline.cli import main
 from pipeline.replay import Driver
 from pipeline.vocabulary import OutcomeKind, Side
-from tests.workers.ml.signals import config, drive, features, hear, outcome, see
+from tests.workers.ml.signals import NOW, config, drive, features, hear, outcome, scored, see
 from workers.ml.stage import Strategies
 from workers.ml.strategies import Row, StrategyError
 from workers.ta.features import Feature
@@ -269,3 +269,24 @@ def test_an_entry_point_that_is_none_or_not_the_only_one_is_refused(
     ):
         with pytest.raises(StrategyError, match=message):
             Strategies(config(strategy=name))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise KeyError('gone')", r"KeyError: 'gone' \(mine\.py:\d+\); correct its on_features"),
+        ("raise SystemExit('bye')", r"SystemExit: bye \(mine\.py:\d+\); correct"),
+        ("return state['none']", r"ValueError: no field of name none \(mine\.py:\d+\); correct"),
+    ],
+)
+def test_where_a_strategy_failed_is_said_in_a_line(tmp_path: Path, body: str, message: str) -> None:
+    (tmp_path / "mine.py").write_text(strategy(body))
+    driver = Driver(Strategies(config(strategy=f"{tmp_path / 'mine.py'}:Mine")))
+    with pytest.raises(StrategyError, match=rf"failed at bar 1 of instrument 0: {message}"):
+        driver.step("features", scored(0.5), now_ns=NOW)
+
+
+def test_a_file_that_ends_the_process_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("raise SystemExit('bye')\n")
+    with pytest.raises(StrategyError, match="cannot be run: SystemExit: bye"):
+        Strategies(config(strategy=f"{tmp_path / 'mine.py'}:Mine"))
