@@ -9,11 +9,18 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli.view import BOOK_NAMES
+
 _KINDS = {
     "hgb": "histogram gradient boosting",
     "rf": "random forest",
     "lr": "logistic regression",
     "skops": "an estimator in a file of skops, evaluated by a process of its own",
+}
+_SIZES = {
+    "tick": ("trades_per_bar", "trades"),
+    "time": ("interval_ms", "ms"),
+    "volume": ("lots_per_bar", "lots"),
 }
 _FEATURES = 10  # that are shown, the most important first
 
@@ -31,6 +38,8 @@ def tables(manifest: Any) -> Iterator[Table]:
     metrics = card.metrics
     if isinstance(metrics.get("folds"), Sequence) and isinstance(metrics.get("final"), Mapping):
         yield _periods(metrics, card.splits)
+        if "books" in metrics["final"]:
+            yield _books(metrics, card.splits)
     if importance := metrics.get("importance"):
         yield _importance(importance)
 
@@ -61,9 +70,10 @@ def _facts(manifest: Any) -> Iterator[tuple[str, str]]:
         yield "trusted", ", ".join(manifest.trusted) or "no type beyond those known to be safe"
     yield "kernel", f"features of version {card.kernel.version}, {card.kernel.hash[:12]}"
     if "bar" in data:
-        size = data.get("interval_ms", data.get("trades_per_bar"))
-        unit = "ms" if data["bar"] == "time" else "trades"
-        yield "bars", f"{data['bar']} bars of {size} {unit}"
+        key, unit = _SIZES.get(str(data["bar"]), ("size", ""))
+        yield "bars", f"{data['bar']} bars of {data.get(key)} {unit}".rstrip()
+    else:
+        yield "bars", "it does not say; no run compares them with its own"
     for history in data.get("histories", ()):
         yield (
             "history",
@@ -76,6 +86,8 @@ def _facts(manifest: Any) -> Iterator[tuple[str, str]]:
             "{rows:,}, {labels:,} labels ({effective:,.0f} without overlap), {neutral:,} neutral, "
             "{ambiguous:,} ambiguous".format_map(data),
         )
+    if "rise" in labels:
+        yield "labels", f"a rise is class {labels['rise']}"
     if "horizon" in labels:
         yield (
             "labels",
@@ -109,11 +121,9 @@ def _periods(metrics: Mapping[str, Any], splits: Mapping[str, Any]) -> Table:
     )
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column == "test" else "right", no_wrap=True)
-    rows = [*metrics["folds"], metrics["final"]]
-    for number, (period, found) in enumerate(zip(splits["periods"], rows, strict=True), 1):
-        name = "final" if number == len(rows) else str(number)
+    for name, found in _tests(metrics, splits):
         table.add_row(
-            f"{name} from {period['test']['from'][:10]}",
+            name,
             f"{found['labels']:,}",
             f"{found['auc']:.3f} +-{found['auc_error']:.3f}",
             f"{found['p_value']:.2f}",
@@ -123,6 +133,27 @@ def _periods(metrics: Mapping[str, Any], splits: Mapping[str, Any]) -> Table:
             f"{found['trades']:,}",
             f"{found['net_bp']:+.1f}" if found["trades"] else "-",
         )
+    return table
+
+
+def _tests(
+    metrics: Mapping[str, Any], splits: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the name of each test, and what was found in it."""
+    rows = [*metrics["folds"], metrics["final"]]
+    for number, (period, found) in enumerate(zip(splits["periods"], rows, strict=True), 1):
+        name = "final" if number == len(rows) else str(number)
+        yield f"{name} from {period['test']['from'][:10]}", found
+
+
+def _books(metrics: Mapping[str, Any], splits: Mapping[str, Any]) -> Table:
+    table = _table("the same tests by the rules of [ml], at closes: sum of trades net of costs, bp")
+    table.add_column("test", no_wrap=True)
+    for name in BOOK_NAMES.values():
+        table.add_column(f"{name} (trades)", justify="right", no_wrap=True)
+    for test, found in _tests(metrics, splits):
+        books = [found["books"][way] for way in BOOK_NAMES]
+        table.add_row(test, *(f"{book['net_bp']:+,.1f} ({book['trades']:,})" for book in books))
     return table
 
 

@@ -86,9 +86,12 @@ class AskingStrategies(Strategies):
         Raises:
             ModelError: as `check`.
         """
+        return self.kernel_of(*self._reckoned())
+
+    def kernel_of(self, settings: MlSettings, asking: MlAsking) -> object:
+        """Return the same for any model, which has no manifest yet when it is tested."""
         if self.strategy_name not in NATIVE:
-            return self.reference()
-        settings, asking = self._reckoned()
+            return self._reference_of(settings, asking)
         return NATIVE[self.strategy_name](settings, self._caps(), None, self.instruments, asking)
 
     def reference(self) -> reference.MachineLearning:
@@ -97,7 +100,9 @@ class AskingStrategies(Strategies):
         Raises:
             ModelError: as `check`.
         """
-        settings, asking = self._reckoned()
+        return self._reference_of(*self._reckoned())
+
+    def _reference_of(self, settings: MlSettings, asking: MlAsking) -> reference.MachineLearning:
         return reference.MachineLearning(
             settings,
             self._caps(),

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from workers.ml.training import features
+from workers.ml.training.books import Book
 from workers.ml.training.canary import Song
 from workers.ml.training.dataset import Dataset
 from workers.ml.training.history import History
@@ -69,12 +70,14 @@ def of_splits(data: Dataset, plan: WalkForward, splits: Sequence[Split]) -> Sect
     }
 
 
-def of_metrics(trained: Trained, threshold: float, trials: int, song: Song) -> Section:
+def of_metrics(
+    trained: Trained, books: Sequence[Book], threshold: float, trials: int, song: Song
+) -> Section:
     """Return how well it did, and what that is worth after so many trials."""
     return {
         "threshold": threshold,
-        "folds": [_metrics(fold, 1) for fold in trained.folds],
-        "final": _metrics(trained.final, trials),
+        "folds": [_metrics(*of, 1) for of in zip(trained.folds, books[:-1], strict=True)],
+        "final": _metrics(trained.final, books[-1], trials),
         "trials": trials,
         "importance": dict(zip(features.NAMES, trained.importance, strict=True)),
         "canary": asdict(song),
@@ -86,8 +89,9 @@ def of_calibration(data: Dataset, method: str, split: Split) -> Section:
     return {"method": method, "rows": len(split.calibrate), **_span(data, split.calibrate)}
 
 
-def _metrics(metrics: Metrics, trials: int) -> Section:
-    return {**metrics.as_dict(), "z": metrics.z, "p_value": p_value(metrics.z, trials)}
+def _metrics(metrics: Metrics, book: Book, trials: int) -> Section:
+    p = p_value(metrics.z, trials)
+    return {**metrics.as_dict(), "z": metrics.z, "p_value": p, "books": book}
 
 
 def _span(data: Dataset, rows: Rows) -> Section:

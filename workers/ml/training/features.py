@@ -23,7 +23,8 @@ FEATURES = tuple(feature for feature in MODEL_FEATURES if feature not in FLOW_FE
 
 NAMES = tuple(FEATURE_NAMES[feature] for feature in FEATURES)
 
-_MASK = np.uint64(sum(1 << feature for feature in FEATURES))
+MASK = np.uint64(sum(1 << feature for feature in FEATURES))
+"""The bits of a row that has all of them."""
 _ATR = np.uint64(1 << Feature.ATR)
 
 
@@ -42,7 +43,7 @@ def compute(history: History, windows: Windows) -> Computed:
         # High, low, close and volume.
         rows, masks = features_of(history.bars[segment, 1:], windows)
         values[segment] = rows[:, FEATURES]
-        valid[segment] = masks & _MASK == _MASK
+        valid[segment] = masks & MASK == MASK
         atr[segment] = np.where(masks & _ATR == _ATR, rows[:, Feature.ATR], 0.0)
     return Computed(values, valid, atr)
 

@@ -14,6 +14,7 @@ import numpy as np
 from workers.ml.models import Card, Manifest, export
 from workers.ml.models.export import LEAST_ROWS
 from workers.ml.training import canary, card, estimators, features, walk
+from workers.ml.training.books import Books
 from workers.ml.training.dataset import Computed, Floats, data_hash, dataset
 from workers.ml.training.error import TrainingError
 from workers.ml.training.history import History, load
@@ -77,7 +78,7 @@ def job_from(
 
 def steps(job: Job) -> int:
     """Return how often `run` tells its progress."""
-    return max(1, len(job.files)) + 2 + canary.steps(job.recipe) + walk.steps(job.recipe)
+    return max(1, len(job.files)) + 3 + canary.steps(job.recipe) + walk.steps(job.recipe)
 
 
 def run(job: Job, progress: Progress) -> Manifest:
@@ -115,6 +116,11 @@ def run(job: Job, progress: Progress) -> Manifest:
     hashed = data_hash(histories)
     trials = count_trial(job.out, hashed, _digest(job, recipe))
     trained = walk.train(data, recipe, progress)
+    progress("books of the test periods: TA only, ML only, blend")
+    books = Books(histories, job.config, job.rule.cost_bp)
+    models = (*trained.earlier, trained.estimator)
+    periods = [split.test for split in trained.splits]
+    kept = [books.keep(model, data, of) for model, of in zip(models, periods, strict=True)]
     progress("comparison with scikit-learn, and export")
     return export(
         trained.estimator,
@@ -127,7 +133,7 @@ def run(job: Job, progress: Progress) -> Manifest:
             data=card.of_data(histories, data, bar, windows),
             labels={"kind": "triple-barrier", **asdict(job.rule)},
             splits=card.of_splits(data, recipe.walk, trained.splits),
-            metrics=card.of_metrics(trained, recipe.threshold, trials, song),
+            metrics=card.of_metrics(trained, kept, recipe.threshold, trials, song),
             calibration=card.of_calibration(data, recipe.method, trained.splits[-1]),
         ),
         rows=_rows_to_compare(data.values, recipe.seed),

@@ -51,6 +51,7 @@ class Trained:
 
     Attributes:
         estimator: Fitted and calibrated on all that is before the final test period.
+        earlier: Those of the folds, in order.
         folds: Of each test period, in order.
         final: Of the final one, which nothing was chosen by.
         importance: By how much the log loss grows when a feature is shuffled, mean of the folds;
@@ -59,6 +60,7 @@ class Trained:
     """
 
     estimator: Any
+    earlier: tuple[Any, ...]
     folds: tuple[Metrics, ...]
     final: Metrics
     importance: tuple[float, ...]
@@ -80,10 +82,11 @@ def train(
         TrainingError: there is too little data.
     """
     splits = list(recipe.walk.splits(data.begin_ms, data.end_ms))
-    folds, important = [], []
+    earlier, folds, important = [], [], []
     for number, split in enumerate(splits, 1):
         progress(f"fold {number} of {len(splits)}")
         estimator = _fitted(data, split, recipe)
+        earlier.append(estimator)
         folds.append(_judged(estimator, data, split.test, recipe))
         if importance:
             important.append(_importance(estimator, data, split.test, recipe.seed))
@@ -92,7 +95,7 @@ def train(
     estimator = _fitted(data, last, recipe)
     final = _judged(estimator, data, last.test, recipe)
     mean = tuple(float(value) for value in np.mean(important, axis=0)) if important else ()
-    return Trained(estimator, tuple(folds), final, mean, (*splits, last))
+    return Trained(estimator, tuple(earlier), tuple(folds), final, mean, (*splits, last))
 
 
 def steps(recipe: Recipe) -> int:
