@@ -10,7 +10,7 @@ import click
 from pipeline.cli.config import configuration_flags, flags
 from pipeline.cli.failure import exit_with_message
 from pipeline.config import load
-from pipeline.stage import load_object
+from pipeline.stage import StageError, load_object
 
 
 @click.group("model")
@@ -31,7 +31,15 @@ def show_command(directory: Path, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(document(manifest)))
             return
-        for table in tables(manifest):
+        try:
+            shown = list(tables(manifest))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # Its sections are whatever somebody has written; no run reads them.
+            raise StageError(
+                f"{directory}: its card is not one of bot4 train ({type(error).__name__}: {error})"
+                "; --json prints it as it is"
+            ) from error
+        for table in shown:
             console().print(table)
 
 
@@ -66,14 +74,16 @@ def import_command(
     """Make a model of an estimator of scikit-learn in FILE, which `skops.io.dump` has written.
 
     It has to be a fitted classifier with two classes, the second of which is a rise, of features
-    that were computed with the windows of [ta] of this configuration. What it is made of beyond
-    what skops knows to be safe is named, and refused unless it is trusted: here, and in the
-    configuration, by ml.trusted. A run evaluates it in a process of its own.
+    that were computed over the bars and with the windows of [ta] of this configuration; of hourly
+    bars, say, with --set ta.bar=time --set ta.interval_ms=3600000. A run of others refuses it. What
+    it is made of beyond what skops knows to be safe is named, and refused unless it is trusted:
+    here, and in the configuration, by ml.trusted. A run evaluates it in a process of its own.
 
     What `bot4 train` makes is faster by far: it needs no import, and no process.
     """
     with exit_with_message():
         config = load(config_file, flags=flags(name, settings)).resolved()
+        bars_of = load_object("workers.ml.running:bars_of")
         manifest = load_object("workers.ml.importing:import_estimator")(
             file,
             out,
@@ -83,7 +93,9 @@ def import_command(
             data_to=data_to,
             trusted=trusted,
         )
-    click.echo(f"{out}: {', '.join(manifest.card.features)}")
+    bars = ", ".join(f"{key} = {value}" for key, value in bars_of(config["ta"]).items())
+    click.echo(f"{out}: {', '.join(manifest.card.features)}; of bars with {bars}")
+    click.echo(f"a rise is its class {manifest.card.labels['rise']}")
     if manifest.trusted:
         types = ", ".join(f'"{each}"' for each in manifest.trusted)
         click.echo(f"to run it, put into the configuration, under [ml]:  trusted = [{types}]")

@@ -188,7 +188,7 @@ def configure(
         f"{process} {','.join(map(str, cpus))}" for process, cpus in placed.cpus.items()
     )
     config["notes"] = [*said, f"CPUs: {where}", *placed.notes, f"waiting: {_waiting(config)}"]
-    config["notes"] += _slower(config)
+    config["notes"] += [*_slower(config), *load_object("workers.ml.running:doubts")(config)]
     return config
 
 

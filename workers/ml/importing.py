@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.ml.models import Card, Manifest, ModelError, estimator, read_manifest
-from workers.ml.running import TIME, running_kernel
+from workers.ml.running import TIME, bars_of, check_bars, running_kernel
 
 
 def import_estimator(
@@ -26,7 +26,7 @@ def import_estimator(
     Args:
         file: Written by `skops.io.dump`.
         out: The directory.
-        config: Whose windows the features were computed with.
+        config: Whose bars it was fitted on, and whose windows the features were computed with.
         features: Their names, in the order of the estimator's columns; or
         like: a model with the same ones.
         data_to: End of the data that it was fitted on, ISO 8601, UTC unless it says otherwise.
@@ -43,6 +43,7 @@ def import_estimator(
     kernel = running_kernel(config)
     if like is not None:
         card = read_manifest(like).card
+        check_bars(like, card.data, config["ta"])
         if card.kernel != kernel:
             raise ModelError(
                 f"{like}: its features were computed with other windows than [ta] has; give the "
@@ -51,7 +52,7 @@ def import_estimator(
         names = card.features
     else:
         names = tuple(name.strip() for name in features or ())
-    data: dict[str, Any] = {"file": file.name}
+    data: dict[str, Any] = {"file": file.name, **bars_of(config["ta"])}
     if data_to is not None:
         data["to"] = _time(data_to)
     return estimator.write(

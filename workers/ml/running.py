@@ -34,7 +34,7 @@ def checked_model(config: Mapping[str, Any]) -> Model | None:
         return None
     try:
         model = load(directory, running_kernel(config))
-        _check_bars(directory, model.manifest.card.data, config["ta"])
+        check_bars(directory, model.manifest.card.data, config["ta"])
     except ModelError as error:
         raise misfit(config, error) from error
     check_same(config, directory)
@@ -52,7 +52,7 @@ def checked_manifest(config: Mapping[str, Any]) -> Manifest:
     assert directory is not None
     try:
         manifest, _ = estimator.verified(directory, running_kernel(config))
-        _check_bars(directory, manifest.card.data, config["ta"])
+        check_bars(directory, manifest.card.data, config["ta"])
         estimator.check_trusted(manifest, config["ml"]["trusted"])
         estimator.check_installed()
     except ModelError as error:
@@ -85,12 +85,12 @@ def check_same(config: Mapping[str, Any], directory: Path) -> None:
         )
 
 
-def _check_bars(directory: Path, data: Mapping[str, Any], ta: Mapping[str, Any]) -> None:
+def check_bars(directory: Path, data: Mapping[str, Any], ta: Mapping[str, Any]) -> None:
     """Raise ModelError if it was trained on other bars: of these it has seen nothing."""
-    if "bar" not in data:  # of an export that was not told
+    if "bar" not in data:  # of an export that was not told; see `doubts`
         return
     size = _SIZES[ta["bar"]]
-    if data["bar"] == ta["bar"] and data.get(size) == ta[size]:
+    if all(data.get(key) == value for key, value in bars_of(ta).items()):
         return
     remedies = []
     theirs = ("bar", _SIZES.get(str(data["bar"]), "size"))
@@ -105,6 +105,27 @@ def _check_bars(directory: Path, data: Mapping[str, Any], ta: Mapping[str, Any])
         f"{directory / MANIFEST}: bars were {_bars(data)}, must be {_bars(ta)}, as [ta] has them; "
         + (", or ".join(remedies) or "use other bars")
     )
+
+
+def bars_of(ta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the kind of bars and their size, as a card has them."""
+    return {"bar": ta["bar"], _SIZES[ta["bar"]]: ta[_SIZES[ta["bar"]]]}
+
+
+def doubts(config: Mapping[str, Any]) -> list[str]:
+    """Return what a run is told of its model that is no reason to refuse it.
+
+    Raises:
+        ModelError: it is missing.
+    """
+    directory = directory_of(config)
+    if directory is None or "bar" in read_manifest(directory).card.data:
+        return []
+    doubt = (
+        f"ml.model {config['ml']['model']!r} does not say of what bars it was made: those of [ta], "
+        f"{_bars(config['ta'])}, may be others"
+    )
+    return [doubt]
 
 
 def _bars(table: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import workers.ml
 from pipeline.replay import Driver
 from tests.workers.ml.signals import ENGINES, NOW, WINDOWS, Array, config, drive, scored, see
 from workers.ml.models import ModelError, load
+from workers.ml.running import doubts
 from workers.ml.stage import Strategies
 from workers.ta.features import MODEL_FEATURES, Feature
 
@@ -215,6 +216,18 @@ def test_bars_are_compared_with_what_the_card_says(
         assert ("; set ta." in str(caught.value)) == ("interval_ms" in data)
     else:
         stage.check()
+
+
+def test_a_run_is_told_of_a_model_that_does_not_say_its_bars(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGED, tmp_path / "model")
+    model = changed(tmp_path / "model", lambda card: card.update(data={}))
+    (doubt,) = doubts(config(model=str(model)))
+    assert doubt == (
+        f"ml.model {str(model)!r} does not say of what bars it was made: those of [ta], tick, "
+        "trades_per_bar = 20, may be others"
+    )
+    assert doubts(config(model="packaged")) == []
+    assert doubts(config(model="")) == []
 
 
 def test_a_model_that_is_missing_or_damaged_is_refused(tmp_path: Path) -> None:

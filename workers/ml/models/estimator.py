@@ -18,6 +18,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
+
 from workers.ml.models import manifest as manifests
 from workers.ml.models.export import write_files
 from workers.ml.models.load import check_kernel, read, read_manifest
@@ -57,12 +60,15 @@ def write(
             Then nothing is written.
     """
     manifests.check_features(card)
-    data = read(Path(file), manifests.MOST_ARRAYS_BYTES)
+    data = read(
+        Path(file), manifests.MOST_ARRAYS_BYTES, "name a file that skops.io.dump has written"
+    )
     try:
         used = _checked_types(data, trusted, "name it with --trust, if you trust it")
-        _checked(_made(data, used), len(card.features))
+        rise = _tried(_checked(_made(data, used), len(card.features)))
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from error
+    card = msgspec.structs.replace(card, labels={"rise": rise})
     manifest = Manifest(
         schema=manifests.SCHEMA,
         kind="skops",
@@ -179,6 +185,28 @@ def _made(data: bytes, trusted: list[str]) -> Any:
         ) from error
 
 
+def _tried(estimator: Any) -> str:
+    """Return the name of the class that is a rise, if a row of zeros gets a probability."""
+    name, row = type(estimator).__name__, np.zeros((1, estimator.n_features_in_))
+    try:
+        found = np.asarray(estimator.predict_proba(row), np.float64)
+    except Exception as error:  # which is another's code
+        raise ModelError(
+            f"predict_proba of {name} cannot evaluate a row of zeros ({type(error).__name__}: "
+            f"{error}); fit it again"
+        ) from error
+    if found.shape != (1, 2) or not 0.0 <= found[0, 1] <= 1.0:
+        raise ModelError(
+            f"predict_proba of {name} at a row of zeros was {found.tolist()}, must be two "
+            "probabilities; fit it again"
+        )
+    return str(estimator.classes_[1])
+
+
+def _names(classes: Any) -> str:
+    return ", ".join(map(str, classes))
+
+
 def _checked(estimator: Any, features: int) -> Any:
     name = type(estimator).__name__
     if not callable(getattr(estimator, "predict_proba", None)):
@@ -188,7 +216,7 @@ def _checked(estimator: Any, features: int) -> Any:
         raise ModelError(f"estimator was {name}, not fitted; must be fitted")
     if len(classes) != 2:
         raise ModelError(
-            f"classes of {name} were {list(classes)}, must be two: no rise, and a rise"
+            f"classes of {name} were {_names(classes)}, must be two: no rise, and a rise"
         )
     count = getattr(estimator, "n_features_in_", None)
     if count != features:

@@ -126,7 +126,11 @@ def read_manifest(directory: str | Path) -> Manifest:
         raise ModelError(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
-def read(path: Path, most_bytes: int) -> bytes:
+def read(
+    path: Path,
+    most_bytes: int,
+    remedy: str = "name a directory that `bot4 train --out` has written",
+) -> bytes:
     """Return a file.
 
     Raises:
@@ -139,10 +143,7 @@ def read(path: Path, most_bytes: int) -> bytes:
                 raise ModelError(f"{path}: was {size} bytes, must be at most {most_bytes}")
             return file.read(most_bytes)
     except OSError as error:
-        raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); "
-            "name a directory that `bot4 train --out` has written"
-        ) from error
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
 
 
 def check_kernel(directory: Path, trained: Kernel, running: Kernel) -> None:

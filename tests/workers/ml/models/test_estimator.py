@@ -28,11 +28,23 @@ def trees() -> Any:
     return ExtraTreesClassifier(2, random_state=1).fit(ROWS, RISES)
 
 
+def changed(**parts: Any) -> Any:
+    made = fitted()
+    for name, value in parts.items():
+        setattr(made, name, value)
+    return made
+
+
 def test_what_was_imported_is_loaded_again_with_the_same_answers(tmp_path: Path) -> None:
     model, manifest = imported(tmp_path, config(), data_to="2026-01-31T12:00:00+02:00")
     assert manifest.is_asked
     assert manifest.card.features == FEATURES
-    assert manifest.card.data == {"file": "estimator.skops", "to": "2026-01-31 10:00:00"}
+    assert manifest.card.data == {
+        "file": "estimator.skops",
+        "bar": "tick",
+        "trades_per_bar": config()["ta"]["trades_per_bar"],
+        "to": "2026-01-31 10:00:00",
+    }
     assert manifest.versions.keys() == {"python", "bot4", "numpy", "scikit-learn", "scipy", "skops"}
     assert whole(model) == manifest
     loaded = estimator.load(model, ())
@@ -76,7 +88,15 @@ def test_a_manifest_cannot_speak_for_its_file(tmp_path: Path) -> None:
         (LogisticRegression(), "was LogisticRegression, not fitted; must be fitted"),
         (
             LogisticRegression().fit(ROWS, np.arange(60) % 3),
-            r"classes of LogisticRegression were .*, must be two",
+            "classes of LogisticRegression were 0, 1, 2, must be two",
+        ),
+        (
+            changed(coef_=np.full((1, 2), np.nan)),
+            r"at a row of zeros was \[\[nan, nan\]\], must be two probabilities; fit it again",
+        ),
+        (
+            changed(coef_=np.zeros((1, 5))),
+            r"cannot evaluate a row of zeros \(ValueError: .*\); fit it again",
         ),
         (
             LogisticRegression().fit(ROWS[:, :1], RISES),
@@ -101,6 +121,11 @@ def test_what_is_no_file_of_skops_is_refused(tmp_path: Path, content: bytes) -> 
     assert not (tmp_path / "out").exists()
 
 
+def manifest_of(model: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((model / "manifest.json").read_text())
+    return read
+
+
 def run(*arguments: str | Path) -> Any:
     return CliRunner().invoke(main, ["model", *map(str, arguments)])
 
@@ -110,8 +135,10 @@ def test_the_command_says_what_to_configure_and_show_prints_the_card(tmp_path: P
     out = tmp_path / "out"
     done = run("import", file, "--out", out, "--features", ",".join(FEATURES), "--trust", TREE)
     assert done.exit_code == 0, done.output
+    assert manifest_of(out)["card"]["labels"] == {"rise": "1"}
     assert done.stdout == (
-        f"{out}: rsi_balance, bollinger_position\n"
+        f"{out}: rsi_balance, bollinger_position; of bars with bar = tick, trades_per_bar = 20\n"
+        "a rise is its class 1\n"
         f'to run it, put into the configuration, under [ml]:  trusted = ["{TREE}"]\n'
     )
     shown = run("show", out)
@@ -138,6 +165,38 @@ def test_bad_arguments_are_named(tmp_path: Path, arguments: tuple[str, ...], pro
     done = run("import", dumped(tmp_path), "--out", tmp_path / "out", *arguments)
     assert done.exit_code == 78
     assert problem in done.stderr
+
+
+def test_what_cannot_be_shown_or_read_is_named(tmp_path: Path) -> None:
+    model, _ = imported(tmp_path, config())
+    manifest = manifest_of(model)
+    manifest["card"]["data"]["histories"] = [{"a": 1}]
+    (model / "manifest.json").write_text(json.dumps(manifest))
+    shown = run("show", model)
+    assert shown.exit_code == 78
+    assert "card is not one of bot4 train (KeyError: 'name'); --json prints it" in shown.stderr
+    assert run("show", model, "--json").exit_code == 0
+    missing = run("import", tmp_path / "none", "--out", tmp_path / "out", "--features", "rsi")
+    assert missing.exit_code == 78
+
+
+def test_features_of_other_bars_are_not_alike(tmp_path: Path) -> None:
+    other = config()
+    other["ta"] = {**other["ta"], "trades_per_bar": 7}
+    model, _ = imported(tmp_path, other)
+    done = run("import", dumped(tmp_path), "--out", tmp_path / "out", "--like", model)
+    assert done.exit_code == 78
+    assert "bars were tick, trades_per_bar = 7, must be tick, trades_per_bar = 20" in done.stderr
+    time = ("--set", "ta.bar=time", "--set", "ta.interval_ms=3600000")
+    names = ",".join(FEATURES)
+    done = run("import", dumped(tmp_path), "--out", tmp_path / "out", "--features", names, *time)
+    assert done.exit_code == 0, done.stderr
+    assert whole(tmp_path / "out").card.data == {
+        "file": "estimator.skops",
+        "bar": "time",
+        "interval_ms": 3_600_000,
+    }
+    assert "time bars of 3600000 ms" in run("show", tmp_path / "out").stdout
 
 
 def test_features_of_other_windows_are_not_alike(tmp_path: Path) -> None:
