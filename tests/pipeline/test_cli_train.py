@@ -30,8 +30,8 @@ def test_a_model_is_trained_and_its_card_shown(file: Path) -> None:
     done = bot4("train", "--data", str(file), "--out", "model", *_SMALL)
     assert done.exit_code == 0, done.stderr
     lines = done.stderr.splitlines()
-    assert lines[0] == f"[1/9] {file}"
-    assert [line.split("/")[0] for line in lines] == [f"[{i}" for i in range(1, 10)]
+    assert lines[0] == f"[1/10] {file}"
+    assert [line.split("/")[0] for line in lines] == [f"[{i}" for i in range(1, 11)]
     assert done.stdout.endswith("written to model\n")
     shown = bot4("model", "show", "model")
     assert shown.exit_code == 0
@@ -53,8 +53,8 @@ def test_a_terminal_gets_a_bar(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("TERM", "xterm")
     done = bot4("train", "--data", str(file), "--out", "model", "--json", *_SMALL)
     assert done.exit_code == 0
-    assert "[1/9]" not in done.stderr
-    assert "9/9" in done.stderr
+    assert "[1/10]" not in done.stderr
+    assert "10/10" in done.stderr
 
 
 def test_the_simulated_market_needs_no_file() -> None:

@@ -67,6 +67,7 @@ std::vector<EntryCaps> entry_caps_of(nb::handle caps) {
                       .least_lots = nb::cast<std::int64_t>(each.attr("least_lots")),
                       .most_lots = nb::cast<std::int64_t>(each.attr("most_lots")),
                       .step_lots = nb::cast<std::int64_t>(each.attr("step_lots")),
+                      .price_step = nb::cast<std::int64_t>(each.attr("price_step")),
                       .converter = nb::cast<std::int64_t>(each.attr("converter")),
                       .is_base = nb::cast<std::int64_t>(each.attr("is_base"))});
   return result;

@@ -11,8 +11,8 @@ import numpy as np
 from pipeline.records import FEATURES
 from pipeline.stage import TICK
 from pipeline.topology import most_questions
-from workers.ml import reference
 from workers.ml.models import Manifest, ModelError
+from workers.ml.reference import MachineLearning
 from workers.ml.running import checked_manifest, misfit, until_ns
 from workers.ml.settings import MlAsking, MlSettings
 from workers.ml.stage import NATIVE, Strategies
@@ -94,7 +94,7 @@ class AskingStrategies(Strategies):
             return self._reference_of(settings, asking)
         return NATIVE[self.strategy_name](settings, self._caps(), None, self.instruments, asking)
 
-    def reference(self) -> reference.MachineLearning:
+    def reference(self) -> MachineLearning:
         """Return the kernel in Python, for whichever strategy.
 
         Raises:
@@ -102,8 +102,8 @@ class AskingStrategies(Strategies):
         """
         return self._reference_of(*self._reckoned())
 
-    def _reference_of(self, settings: MlSettings, asking: MlAsking) -> reference.MachineLearning:
-        return reference.MachineLearning(
+    def _reference_of(self, settings: MlSettings, asking: MlAsking) -> MachineLearning:
+        return MachineLearning(
             settings,
             self._caps(),
             self.instruments,

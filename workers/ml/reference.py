@@ -141,7 +141,7 @@ class MachineLearning:
         index = int(event["instrument"])
         own = state.edit("instruments", index)
         row = Row.of(event)
-        entry = rules.bracket(row, self.settings, self.instruments[index])
+        entry = rules.bracket(row, self.settings, self.caps[index], self.instruments[index])
         score = self._score(row, 2.0 * probability - 1.0, entry, state)
         if row.close >= 1:
             own["close"] = row.close

@@ -69,8 +69,10 @@ def cost_share(row: Row, instrument: Instrument) -> float:
     return 2.0 * fee + row.features.get("spread", 0.0)
 
 
-def bracket(row: Row, settings: MlSettings, instrument: Instrument) -> Bracket | None:
-    """Return what an entry would be; None without a price or a range."""
+def bracket(
+    row: Row, settings: MlSettings, caps: EntryCaps, instrument: Instrument
+) -> Bracket | None:
+    """Return what an entry would be; None without a price or a range, or room for a stop."""
     atr = row.features.get("atr")
     if row.close < 1 or atr is None:
         return None
@@ -79,6 +81,11 @@ def bracket(row: Row, settings: MlSettings, instrument: Instrument) -> Bracket |
     above = min(_MOST_TICKS, _ceil(close + share(settings.target_atr_bp) * atr))
     stop = max(1, min(int(below), row.close - 1))
     target = max(int(above), row.close + 1)
+    # Farther away, to multiples of the step.
+    stop -= stop % caps.price_step
+    target += -target % caps.price_step
+    if stop < 1:
+        return None
     return Bracket(
         row.close,
         stop,

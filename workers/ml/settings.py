@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipeline.account import opening_e8
-from pipeline.instruments import Instrument, converters, instruments_from, to_e8
+from pipeline.instruments import converters, instruments_from, to_e8
+from workers.risk.settings import RiskLimits
 
 WHOLE_BP = 10_000
+
+STRATEGY = 0
+"""The number of what asks for entries, in `[risk.strategies]`."""
+
+_ROOM_BP = 9_900  # of a limit: the price moves until risk looks at it
 
 
 class MlSettings(NamedTuple):
@@ -66,13 +72,18 @@ class MlSettings(NamedTuple):
 
 
 class EntryCaps(NamedTuple):
-    """What bounds an entry in one instrument.
+    """What bounds an entry in one instrument: the tighter one of what `[ml]` and `[risk]` say.
+
+    What risk would refuse is no entry, so that is made smaller here. Risk looks at the quote and
+    the equity of that moment, so room is left for both: of the equity as much as it may lose before
+    there is no new risk at all.
 
     Attributes:
         notional_e8: Most that it is worth, in the account's currency.
         least_lots: Of the venue.
-        most_lots: Likewise; 0: there is none.
+        most_lots: Of the venue, or of risk; 0: there is none.
         step_lots: A quantity is a multiple of it.
+        price_step: In ticks; stop and target are multiples of it.
         converter: The instrument that converts the currency of its prices to the account's; -1:
             they are in the account's.
         is_base: 1: that has the currency as its base; 0: as that of its prices.
@@ -82,27 +93,44 @@ class EntryCaps(NamedTuple):
     least_lots: int = 0
     most_lots: int = 0
     step_lots: int = 1
+    price_step: int = 1
     converter: int = -1
     is_base: int = 0
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], instrument: Instrument) -> EntryCaps:
-        """Return those of a resolved configuration."""
-        table = config["ml"]
-        own = table["instruments"].get(instrument.symbol, {})
-        held_to = config.get("risk", {}).get("instruments", {}).get(instrument.symbol, {})
+    def of(cls, config: Mapping[str, Any]) -> list[EntryCaps]:
+        """Return those of a resolved configuration's instruments."""
+        table, risk = config["ml"], RiskLimits.of(config)
+        least_bp = WHOLE_BP - risk.settings.reduce_bp
+        equity_e8 = opening_e8(config) * least_bp // WHOLE_BP
         instruments = instruments_from(config)
         account = config.get("currency", instruments[0].quote)
         by = converters(account, ((each.base, each.quote) for each in instruments))
-        converter = -1 if instrument.quote == account else by[instrument.quote]
-        return cls(
-            notional_e8=to_e8(own.get("order_notional", table["order_notional"])),
-            least_lots=instrument.min_quantity_e8 // instrument.lot_e8,
-            most_lots=instrument.max_quantity_e8 // instrument.lot_e8,
-            step_lots=held_to.get("quantity_step", 1),
-            converter=converter,
-            is_base=int(converter >= 0 and instruments[converter].base == instrument.quote),
-        )
+        caps = []
+        for instrument, limits in zip(instruments, risk.instruments, strict=True):
+            converter = -1 if instrument.quote == account else by[instrument.quote]
+            own = table["instruments"].get(instrument.symbol, {})
+            wanted_e8 = to_e8(own.get("order_notional", table["order_notional"]))
+            orders_e8 = (limits.order_notional_e8, risk.strategies[STRATEGY].order_notional_e8)
+            position_e8 = equity_e8 * limits.position_bp // WHOLE_BP
+            allowed_e8 = min([position_e8, *(each for each in orders_e8 if each != 0)])
+            lots = (
+                instrument.max_quantity_e8 // instrument.lot_e8,
+                limits.order_lots,
+                limits.adv_lots * risk.settings.adv_bp // WHOLE_BP,
+            )
+            caps.append(
+                cls(
+                    notional_e8=min(wanted_e8, allowed_e8 * _ROOM_BP // WHOLE_BP),
+                    least_lots=instrument.min_quantity_e8 // instrument.lot_e8,
+                    most_lots=min((each for each in lots if each != 0), default=0),
+                    step_lots=limits.quantity_step,
+                    price_step=limits.price_step,
+                    converter=converter,
+                    is_base=int(converter >= 0 and instruments[converter].base == instrument.quote),
+                )
+            )
+        return caps
 
 
 class MlAsking(NamedTuple):

@@ -107,7 +107,7 @@ class Strategies(Stage):
         )
 
     def _caps(self) -> list[EntryCaps]:
-        return [EntryCaps.of(self.config, instrument) for instrument in self.instruments]
+        return EntryCaps.of(self.config)
 
     def _settings(self, model: Model | None) -> MlSettings:
         manifest = None if model is None else model.manifest

@@ -19,6 +19,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 ENGINES = ("native", "reference")
 NOW = 5_000_000_000
 WINDOWS = Config().resolved()["ta"]
+RISK = Config().resolved()["risk"] | {"position_bp": 1 << 40, "order_notional": "0", "reduce_bp": 0}
+"""Which hardly bounds an entry."""
 
 
 def config(
@@ -48,6 +50,7 @@ def config(
     return {
         "equity": "100000",
         "ta": WINDOWS,
+        "risk": RISK,
         "instruments": [
             {
                 "symbol": f"C{index}USDT",

@@ -14,6 +14,7 @@ from pipeline.vocabulary import OutcomeKind, Side
 from tests.workers.ml.signals import (
     ENGINES,
     NOW,
+    RISK,
     Array,
     config,
     correlations,
@@ -214,18 +215,31 @@ def quantity(
     engine: str,
     row: Array,
     instrument: Mapping[str, str] = {},
-    risk: Mapping[str, int] = {},
+    risk: Mapping[str, Any] = {},
     caps: Mapping[str, Mapping[str, str]] = {},
+    account: Mapping[str, Any] = {},
 ) -> int:
     """Return the size of an entry of 1,000 in an instrument with these settings."""
+    intent = entered(engine, row, instrument, risk, caps, account)
+    return 0 if intent is None else int(intent["quantity"][0])
+
+
+def entered(
+    engine: str,
+    row: Array,
+    instrument: Mapping[str, str] = {},
+    risk: Mapping[str, Any] = {},
+    caps: Mapping[str, Mapping[str, str]] = {},
+    account: Mapping[str, Any] = {},
+) -> Array | None:
+    """Return that entry."""
     given = config(**{**ALONE, "volatility_target_bp": 0, "order_notional": "1000"})
     given["instruments"][0] |= instrument
     given["ml"]["instruments"] = caps
-    given["risk"] = {"instruments": {"C0USDT": risk}}
+    given["risk"] = {**RISK, **account, "instruments": {"C0USDT": risk}}
     stage = Strategies(given)
     driver = Driver(stage) if engine == "native" else Driver(stage, kernel=stage.reference())
-    intent = see(driver, row)
-    return 0 if intent is None else int(intent["quantity"][0])
+    return see(driver, row)
 
 
 @pytest.mark.parametrize(("most", "lots"), [("500", 5_000), ("2000", 20_000)])
@@ -233,6 +247,41 @@ def test_an_instrument_may_have_a_cap_of_its_own(engine: str, most: str, lots: i
     cap = {"order_notional": most}
     assert quantity(engine, scored(0.9), caps={"C0USDT": cap}) == lots
     assert quantity(engine, scored(0.9), caps={"C1USDT": cap}) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("risk", "account", "lots"),
+    [
+        # Of a lot of 0.10, 1 % less than risk allows; an entry of 10,000 lots is wanted.
+        ({"position_bp": 50}, {}, 4_950),
+        ({"position_bp": 50}, {"reduce_bp": 2_000}, 3_960),
+        ({}, {"position_bp": 100, "preset": "conservative"}, 4_950),
+        ({"position_bp": 5_000}, {"position_bp": 1}, 10_000),
+        ({"order_notional": "800"}, {}, 7_920),
+        ({}, {"order_notional": "600"}, 5_940),
+        ({}, {"strategies": {"0": {"order_notional": "400"}}}, 3_960),
+        ({}, {"strategies": {"1": {"order_notional": "400"}}}, 10_000),
+        ({"order_quantity": "2"}, {}, 2_000),
+        ({"adv": "300"}, {"adv_bp": 100}, 3_000),
+    ],
+)
+def test_an_entry_is_what_risk_lets_pass(
+    engine: str, risk: dict[str, Any], account: dict[str, Any], lots: int
+) -> None:
+    assert quantity(engine, scored(0.9), risk=risk, account=account) == lots
+
+
+@pytest.mark.parametrize(("step", "stop", "target"), [(1, 9_700, 10_600), (250, 9_500, 10_750)])
+def test_stop_and_target_are_prices_that_risk_lets_pass(
+    engine: str, step: int, stop: int, target: int
+) -> None:
+    intent = entered(engine, scored(0.9), risk={"price_step": step})
+    assert intent is not None
+    assert (intent["stop"][0], intent["target"][0]) == (stop, target)
+
+
+def test_without_room_for_a_stop_there_is_no_entry(engine: str) -> None:
+    assert entered(engine, scored(0.9), risk={"price_step": 10_000}) is None
 
 
 @pytest.mark.parametrize(

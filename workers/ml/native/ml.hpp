@@ -227,7 +227,7 @@ class MachineLearning final : public Kernel {
     std::optional<double> both;
     if (ta) both = weight * *ta + (1.0 - weight) * ml;
 
-    const std::optional<Bracket> entry = bracket(row, settings_, instrument);
+    const std::optional<Bracket> entry = bracket(row, settings_, caps_[index], instrument);
     if (row.close >= 1) {
       const std::optional<double> scores[kBooksEach] = {ta, ml, both};
       const double cost = cost_share(row, instrument);

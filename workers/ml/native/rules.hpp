@@ -30,6 +30,7 @@ struct EntryCaps {
   std::int64_t notional_e8;
   std::int64_t least_lots, most_lots;  // the venue's; 0: there is none
   std::int64_t step_lots;              // a quantity is a multiple of it
+  std::int64_t price_step;             // stop and target are, in ticks
   // What converts the currency of its prices to the account's.
   std::int64_t converter;  // an instrument; -1: they are in the account's
   std::int64_t is_base;    // 1: that has the currency as its base; 0: as that of its prices
@@ -53,9 +54,9 @@ inline double cost_share(const Features& row, const Instrument& instrument) {
   return 2.0 * fee + spread;
 }
 
-/// None without a price or a range.
+/// None without a price or a range, or room for a stop.
 inline std::optional<Bracket> bracket(const Features& row, const MlSettings& settings,
-                                      const Instrument& instrument) {
+                                      const EntryCaps& caps, const Instrument& instrument) {
   if (row.close < 1 || !has(row, Feature::kAtr)) return std::nullopt;
   constexpr double kMost = 4611686018427387904.0;  // 2^62 ticks
   const double close = static_cast<double>(row.close);
@@ -67,6 +68,11 @@ inline std::optional<Bracket> bracket(const Features& row, const MlSettings& set
   made.close = row.close;
   made.stop = std::max<std::int64_t>(1, std::min(static_cast<std::int64_t>(below), row.close - 1));
   made.target = std::max(static_cast<std::int64_t>(above), row.close + 1);
+  // Farther away, to multiples of the step.
+  made.stop -= made.stop % caps.price_step;
+  if (const std::int64_t beyond = made.target % caps.price_step; beyond != 0)
+    made.target += caps.price_step - beyond;
+  if (made.stop < 1) return std::nullopt;
   made.loss = static_cast<double>(row.close - made.stop);
   made.gain = static_cast<double>(made.target - row.close);
   made.cost = close * cost_share(row, instrument);

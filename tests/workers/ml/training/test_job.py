@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config import Config
 from tests.workers.ml.training.walks import recipe, walk, write
 from tests.workers.ta.market import BARS, SHORT
 from workers.ml.models import load, read_manifest
@@ -20,7 +21,7 @@ from workers.ml.training.history import History
 from workers.ml.training.job import Job, run, steps
 from workers.ml.training.labels import TripleBarrier
 
-_CONFIG: dict[str, Any] = {"ta": {**BARS, **SHORT}}
+_CONFIG: dict[str, Any] = {**Config().resolved(), "ta": {**BARS, **SHORT}}
 _RULE = TripleBarrier(horizon=12, atr=2.0, cost_bp=2.0)
 
 
