@@ -8,7 +8,9 @@ import pytest
 from tests.native.test_native import expect_success, figures, run
 from tests.native.test_stage_native import ROOT, build
 
-FOLDERS = ("shm/native", "pipeline/native", "workers/feed/native", "workers/risk/native")
+FOLDERS = tuple(
+    f"{part}/native" for part in ("shm", "pipeline", "workers/feed", "workers/risk", "workers/ta")
+)
 
 
 @pytest.mark.parametrize(
