@@ -97,6 +97,11 @@ class ChaosRun:
         if model is not None:
             self._patience_s = _MODEL_START_S
             settings["ml.model"] = model
+            # What it is of is what there has to be.
+            directory = load_object("workers.ml.running:directory_of")({"ml": {"model": model}})
+            data = load_object("workers.ml.models:read_manifest")(directory or "").card.data
+            bars = ("bar", "trades_per_bar", "interval_ms", "lots_per_bar")
+            settings |= {f"ta.{key}": str(data[key]) for key in bars if key in data}
             # Nor is it an illness that a model that is killed has no answer.
             settings |= {"breakers.ml.consecutive": "0", "breakers.ml.failure_bp": "10000"}
             for window in ("ta.fast", "ta.slow"):

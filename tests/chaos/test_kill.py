@@ -71,7 +71,9 @@ def test_nor_do_those_of_a_strategy_of_ones_own_in_a_file(tmp_path: Path, name: 
 
 
 def test_nor_do_those_of_a_model_in_a_process_of_its_own(tmp_path: Path, name: str) -> None:
-    model, _ = imported(tmp_path, load(None, environ={}).resolved())
+    model, _ = imported(
+        tmp_path, load(None, flags={"ta.trades_per_bar": "2"}, environ={}).resolved()
+    )
     run = ChaosRun(
         name,
         tmp_path,

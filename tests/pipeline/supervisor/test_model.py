@@ -34,7 +34,8 @@ TRADING: dict[str, Any] = {
 
 
 def resolved() -> dict[str, Any]:
-    return load(None, flags=SETTINGS, environ={}).resolved()
+    bars = {"ta.trades_per_bar": TRADING["ta__trades_per_bar"]}
+    return load(None, flags={**SETTINGS, **bars}, environ={}).resolved()
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ def test_what_is_not_trusted_is_refused_by_name_before_anything_starts(
     manifest = json.loads(path.read_text())
     assert manifest.pop("trusted") == [ours]
     path.write_text(json.dumps(manifest))
-    with Started(name, tmp_path, ml__model=str(model)) as run:
+    with Started(name, tmp_path, ml__model=str(model), **TRADING) as run:
         _, errors = run.end(78)
     assert f"ml.model was '{model}', must fit" in errors
     assert f"is made of types that are not trusted: {ours}; add it to ml.trusted" in errors
