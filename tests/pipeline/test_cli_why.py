@@ -26,11 +26,10 @@ S = 10**9
 
 @pytest.fixture
 def run(name: str, tmp_path: Path) -> Iterator[Started]:
-    """A run that refuses each order in one instrument for its size."""
+    """A run that refuses each entry in one instrument for its stop."""
     # So slow that what one command has found is still kept when the next one asks for it.
-    small = '"1"'
     with Started(
-        name, tmp_path, exchange__rate="500", risk__instruments__BTCUSDT__order_notional=small
+        name, tmp_path, exchange__rate="500", risk__instruments__BTCUSDT__stop_distance_bp="1"
     ) as run:
         run.flows(60, ring="outcomes")
         yield run
@@ -55,13 +54,12 @@ def test_decisions_of_a_run_are_listed_and_explained(run: Started, tmp_path: Pat
     refused, approved = kept()["denied", True], kept()["approved", False]
 
     said = why(str(refused["intent_id"]))
-    assert re.search(r"^intent +\d+, .* ago: denied: 403 NOTIONAL_MAX$", said, re.M)
+    assert re.search(r"^intent +\d+, .* ago: denied: 803 STOP_TOO_FAR$", said, re.M)
     assert re.search(r"^asked +(buy|sell) \d\.\d{5} BTCUSDT at the market", said, re.M)
     assert re.search(r"^quote +(ask|bid) \d\d,\d{3}\.\d\d$", said, re.M)
-    assert re.search(r"^because +worth [\d,]+\.\d\d USDT, at most 1\.00 USDT$", said, re.M)
-    assert "limit      risk.instruments.BTCUSDT.order_notional = 1\n" in said
-    assert refused["because"]["bound"] == "1"
-    assert refused["failed"][0]["code"] == 403
+    assert re.search(r"^because +stop \d\d,\d{3}\.\d\d, at farthest \d\d,\d{3}\.\d\d$", said, re.M)
+    assert "limit      risk.instruments.BTCUSDT.stop_distance_bp = 1 (0.01 %)\n" in said
+    assert refused["failed"][0]["code"] == 803
 
     said = why(str(approved["intent_id"]))
     order = approved["order"]
@@ -74,7 +72,7 @@ def test_decisions_of_a_run_are_listed_and_explained(run: Started, tmp_path: Pat
 
     rows = why("--last", "3", "--denied").splitlines()
     assert len(rows) == 4
-    assert all(row.rstrip().endswith("NOTIONAL_MAX") for row in rows[1:])
+    assert all(row.rstrip().endswith("STOP_TOO_FAR") for row in rows[1:])
 
     done = bot4("why", "99999999999", *run.flags, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
@@ -84,12 +82,12 @@ def test_decisions_of_a_run_are_listed_and_explained(run: Started, tmp_path: Pat
         done.stderr,
     )
 
-    change = ("instruments.BTCUSDT.order_notional=2", "--reason", "x")
+    change = ("instruments.BTCUSDT.stop_distance_bp=2", "--reason", "x")
     done = bot4("limits", "set", *change, *run.flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     newest = why("--last", "1", "--denied", "--json")["decisions"][0]["intent_id"]
     said = why(str(newest))
-    assert "limit      risk.instruments.BTCUSDT.order_notional = 2\n" in said
+    assert "limit      risk.instruments.BTCUSDT.stop_distance_bp = 2 (0.02 %)\n" in said
 
 
 def asked(*arguments: str) -> click.testing.Result:
