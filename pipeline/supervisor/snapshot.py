@@ -223,7 +223,7 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
         books.fills,
         sum(books.denied.values()),
         books.equity_e8,
-        books.equity_e8 - books.opening_e8,
+        books.equity_e8 - books.opening_e8 - books.flows_e8,
         {
             instrument.symbol: int(position)
             for instrument, position in zip(stages["risk"].instruments, held, strict=True)

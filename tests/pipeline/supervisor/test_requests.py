@@ -89,7 +89,8 @@ def test_deposits_and_withdrawals(name: str, tmp_path: Path) -> None:
         )
         account = risk_account(run.segment)
         assert (account["request"], account["refused"]) == (3, 1)
-        _, errors = run.stop()
+        figures, errors = run.stop()
+    assert (figures["equity"], figures["pnl"]) == ("100499999.5", "0")  # a deposit is no profit
     assert "flow (by anna): more\n" in errors
     assert trail(tmp_path, "account") == [
         ("intent", "100000000", "100000000", "flow"),
