@@ -84,8 +84,9 @@ def test_nor_do_those_of_a_model_in_a_process_of_its_own(tmp_path: Path, name: s
         report=print,
         model=str(model),
     )
-    outcome = run.execute(plan(7, 16_000, 6, None, ("ml", topology.MODEL)))
-    assert outcome.killed == {"ml": 3, topology.MODEL: 3}
+    # Few enough that the model, which takes seconds to start, is there to be killed again.
+    outcome = run.execute(plan(7, 16_000, 4, None, ("ml", topology.MODEL)))
+    assert outcome.killed == {"ml": 2, topology.MODEL: 2}
     assert outcome.verdict.findings == []
     assert outcome.verdict.is_clean
     assert outcome.replayed > 0
