@@ -26,8 +26,9 @@ from click.testing import CliRunner
 from pipeline import topology
 from pipeline.affinity import PROCESSES
 from pipeline.cli import run as cli
+from pipeline.kill.words import halt
 from pipeline.vocabulary import CHECKS
-from shm import list_segments
+from shm import Segment, list_segments
 from tests.pipeline.supervisor.started import (
     BOT4,
     PATIENCE_S,
@@ -397,10 +398,11 @@ def _copied(follower: Any, dtype: Any, count: int) -> Any:
 def test_brackets_in_a_reason_are_no_markup_on_a_terminal(
     terminal: Terminal, name: str, tmp_path: Path
 ) -> None:
-    # One that does not step yet, kill would end instead of waiting for it.
     terminal.read_until(r"^executor +\d+ +\d+ +\d+ +[\d,]*[1-9]")
-    done = bot4("kill", "--reason", "[/b][red]", "--name", name, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    # By the word: bot4 kill would end by force what is slow.
+    [info] = list_segments(name)
+    with Segment.attach(name, run_id=info.run_id) as segment:
+        assert halt(segment, "[/b][red]", "anna")
     assert terminal.end() == 4
     assert "halted: [/b][red] (by " in terminal.seen
     assert "ended by halted: [/b][red]" in terminal.seen
