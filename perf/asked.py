@@ -81,7 +81,7 @@ class Asked:
         while self.ask(self.rows(1)[0])[1] is None:
             if time.monotonic() > end:
                 raise ModelError(f"the model was not loaded within {_START_S:g} s")
-            time.sleep(0.05)
+            time.sleep(0.05)  # meanwhile it refuses at once: asking on would only slow it
 
     def difference(self, count: int) -> float:
         """Return how far answers are from what the estimator says here."""

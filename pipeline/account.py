@@ -11,15 +11,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import json
 import os
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
+from pipeline import sealed
 from pipeline.instruments import to_e8
 from pipeline.money import INT64_MAX, INT64_MIN
 
@@ -175,27 +174,7 @@ class AccountFile:
         Raises:
             OSError: it is not there; then the last one is.
         """
-        beside = self.path.with_name(f"{FILE}.{os.getpid()}.new")
-        data = _encoded(account)
-        try:
-            fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                if os.write(fd, data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(beside))
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(beside, self.path)
-            os.close(os.open(self.folder / MADE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(beside)
-            raise
-        fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sealed.replace(self.path, sealed.encoded(account.as_json(), _VERSION), MADE)
 
     def set_aside(self) -> Path | None:
         """Give the file another name; return that, or None if there is no file.
@@ -219,22 +198,8 @@ class AccountFile:
         )
 
 
-def _payload(data: Mapping[str, Any]) -> bytes:
-    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _encoded(account: Account) -> bytes:
-    data = account.as_json()
-    return _payload({"version": _VERSION, "crc32": zlib.crc32(_payload(data)), **data}) + b"\n"
-
-
 def _decoded(text: bytes) -> Account:
-    document = json.loads(text)
-    if not isinstance(document, dict):
-        raise ValueError("must be a table")
-    if document["version"] != _VERSION:
-        raise ValueError(f"version was {document['version']}, must be {_VERSION}")
+    document = sealed.decoded(text, _VERSION)
     account = Account.from_json(document)
-    if document["crc32"] != zlib.crc32(_payload(account.as_json())):
-        raise ValueError("crc32 must be that of the rest")
+    sealed.check(document, account.as_json())
     return account

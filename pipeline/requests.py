@@ -27,7 +27,7 @@ from pipeline.vocabulary import ControlKind
 from shm import RoleTakenError, Segment
 
 _PATIENCE_S: Final = 10.0  # a stage may have to be started again
-_LOOK_S: Final = 0.002
+_LOOK_S: Final = 0.002  # a command has no doorbell, and risk none to ring for it
 
 
 class RequestError(Exception):

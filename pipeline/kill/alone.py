@@ -31,7 +31,7 @@ END_S: Final = 5.0
 
 _EXECUTOR_S = 10.0  # for an executor to begin, and to take what it was given
 _ATTEMPTS = 3
-_LOOK_S = 0.005
+_LOOK_S = 0.005  # an executor that hangs rings for nobody
 _COLLAR_BP = 500
 _OWN_IDS = 1 << 62
 """Order ids from here on are no ids of risk's."""

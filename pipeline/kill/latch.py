@@ -12,17 +12,15 @@ If the disk has no room for "killed", the file is emptied, which needs none and 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
-import json
 import os
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from pipeline import sealed
 from pipeline.breakers.audit import utc
 from pipeline.mode import LABELS
 from pipeline.vocabulary import Mode
@@ -207,29 +205,13 @@ class LatchFile:
                 with contextlib.suppress(BlockingIOError):
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
-                time.sleep(0.01)
+                time.sleep(0.01)  # flock that waits could not be given up
             yield
         finally:
             os.close(fd)
 
     def _write(self, latch: Latch) -> None:
-        beside = self.path.with_name(f"{FILE}.{os.getpid()}.new")
-        try:
-            fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                data = _encoded(latch)
-                if os.write(fd, data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(beside))
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(beside, self.path)
-            os.close(os.open(self.folder / MADE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(beside)
-            raise
-        self._sync_folder()
+        sealed.replace(self.path, sealed.encoded(latch.as_json(), _VERSION), MADE)
 
     def _empty(self) -> None:
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -237,14 +219,7 @@ class LatchFile:
             os.fsync(fd)
         finally:
             os.close(fd)
-        self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sealed.sync_folder(self.folder)
 
 
 def _may_exist(path: Path) -> bool:
@@ -257,20 +232,8 @@ def _may_exist(path: Path) -> bool:
     return True
 
 
-def _payload(latch: Mapping[str, Any]) -> bytes:
-    return json.dumps(latch, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _encoded(latch: Latch) -> bytes:
-    data = latch.as_json()
-    return _payload({"version": _VERSION, "crc32": zlib.crc32(_payload(data)), **data}) + b"\n"
-
-
 def _decoded(text: bytes) -> Latch:
-    document = json.loads(text)
+    document = sealed.decoded(text, _VERSION)
     latch = Latch.from_json(document)
-    if document["version"] != _VERSION or document["crc32"] != zlib.crc32(
-        _payload(latch.as_json())
-    ):
-        raise ValueError("crc32 must be that of the rest")
+    sealed.check(document, latch.as_json())
     return latch

@@ -30,7 +30,7 @@ from shm import Segment, SegmentNotFoundError, ShmError
 
 _BEAT_S: Final = 1.0  # of the executor, which beats each 100 ms at the latest
 _DISK_S: Final = 2.0
-_LOOK_S: Final = 0.005
+_LOOK_S: Final = 0.005  # who is stopped or dead rings for nobody
 
 
 @dataclass(slots=True)

@@ -78,16 +78,14 @@ def test_nor_do_those_of_a_model_in_a_process_of_its_own(tmp_path: Path, name: s
         name,
         tmp_path,
         events=16_000,
-        rate=1_600,
+        rate=800,  # the model takes up to 10 s to be back, and is to be killed again
         seed=7,
         sabotage=None,
         report=print,
         model=str(model),
     )
-    # The model takes seconds to start: it may not be there to be killed again.
     outcome = run.execute(plan(7, 16_000, 4, None, ("ml", topology.MODEL)))
-    assert outcome.killed["ml"] == 2
-    assert outcome.killed[topology.MODEL] >= 1
+    assert outcome.killed == {"ml": 2, topology.MODEL: 2}
     assert outcome.verdict.findings == []
     assert outcome.verdict.is_clean
     assert outcome.replayed > 0

@@ -17,6 +17,7 @@ from pipeline.config import load
 from pipeline.records import ANSWER, QUESTION, Array
 from pipeline.vocabulary import Refusal
 from shm import Segment
+from tests.pipeline.supervisor.started import until
 from tests.workers.ml.estimators import USED, fitted, imported
 from workers.ml.models import ModelError
 from workers.model.host import Desk, Loading, probabilities
@@ -168,17 +169,15 @@ def test_without_room_for_answers_questions_wait(segment: Segment, config: dict[
 
 def test_it_is_loaded_while_the_process_beats(config: dict[str, Any]) -> None:
     loading = Loading(config)
-    while (found := loading.estimator()) is None:
-        time.sleep(0.001)
-    assert found.predict_proba([[0.0, 0.0]]).shape == (1, 2)
+    until(lambda: loading.estimator() is not None, "the estimator")
+    assert loading.estimator().predict_proba([[0.0, 0.0]]).shape == (1, 2)
 
 
 def test_what_cannot_be_loaded_is_an_error(config: dict[str, Any]) -> None:
     config["ml"]["model_sha256"] = "0" * 64
     loading = Loading(config)
     with pytest.raises(ModelError, match="was changed while it was in use"):
-        while loading.estimator() is None:
-            time.sleep(0.001)
+        until(lambda: loading.estimator() is not None, "an error")
 
 
 # The declared pipeline, with it
