@@ -93,7 +93,9 @@ def test_it_is_asked_and_killed_more_often_than_a_stage_may_be_it_halts_nothing(
     good = answers[answers["refusal"] == Refusal.NONE]
     assert ((good["probability"] > 0) & (good["probability"] < 1)).all()
     assert len(np.unique(good["probability"])) > 10
-    assert answers["question_id"].tolist() == list(range(1, len(answers) + 1))
+    # The ring holds the youngest 128 and has lapped the first ones where waiting took long.
+    assert answers["question_id"][-1] >= 60
+    assert (np.diff(answers["question_id"].astype(np.int64)) == 1).all()
     assert figures["model"]["state"] == "in use"
     assert figures["stages"][MODEL]["restarts"] == 3
     assert figures["queues"]["questions"]["p50_us"] is None
