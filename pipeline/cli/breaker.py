@@ -12,14 +12,14 @@ import click
 
 from pipeline import topology
 from pipeline.breakers import settings as breaker_settings
-from pipeline.breakers.audit import FILE, AuditTrail, read
-from pipeline.breakers.by_hand import OPERATIONS, Act, Operation, OperationError, Record
+from pipeline.breakers.audit import FILE, read
+from pipeline.breakers.by_hand import OPERATIONS, Operation, OperationError, Record
 from pipeline.breakers.explain import readable
 from pipeline.breakers.figures import figures_of
 from pipeline.cli.breaker_view import BreakerTable, as_lines, details
 from pipeline.cli.config import configuration_flags, flags
-from pipeline.cli.failure import exit_with_message
-from pipeline.cli.responsible import actor, reason, responsible
+from pipeline.cli.failure import exit_with_message, warn
+from pipeline.cli.responsible import act_on, actor, reason, responsible
 from pipeline.cli.run import configure
 from pipeline.cli.running import running_segment
 from pipeline.cli.view import console
@@ -123,7 +123,7 @@ def _operate(
     group = segment.breakers(_REGION)
     breaker = group.breaker(group.names[_index(group.names, name)])
     whole = group.state()
-    done = _act(segment, config, actor, reason).change(breaker, operation)
+    done = act_on(segment, config, actor, reason).change(breaker, operation)
     if done.changed:
         change = readable(f"{done.before} -> {done.after}")
         click.echo(f"{name}: {change} (generation {done.generation})")
@@ -133,14 +133,6 @@ def _operate(
     if now_whole != whole:
         states = (GlobalState(each).name.lower() for each in (whole, now_whole))
         click.echo(f"global breaker: {' -> '.join(states)}")
-
-
-def _act(segment: Segment, config: Mapping[str, Any], actor: str, reason: str) -> Act:
-    def warn(text: str) -> None:
-        click.echo(f"bot4: {text}", err=True)
-
-    trail = AuditTrail(Path(config["state_dir"]) / FILE)
-    return Act(trail, segment.run_id, actor, reason, warn)
 
 
 @command.command("reload")
@@ -170,11 +162,11 @@ def reload_command(
                 f"run, {', '.join(group.names)}; stop it and start it anew (bot4 stop, bot4 run)"
             )
         intent = Record(_ALL, "", "", "reloaded")
-        with _act(segment, running, actor, reason).recorded(intent):
+        with act_on(segment, running, actor, reason).recorded(intent):
             breaker_settings.apply(group, config)
         click.echo(f"{segment.name}, run {segment.run_id}: reloaded {len(wanted)} breakers")
         if later := breaker_settings.left_for_the_next_run(running, config):
-            click.echo(f"bot4: {', '.join(later)}: taken up by the next run", err=True)
+            warn(f"{', '.join(later)}: taken up by the next run")
 
 
 @command.command("log")
@@ -195,7 +187,7 @@ def log_command(
         entries, notes = read(folder / FILE)
         entries = entries[-(last or 0) :]
         for note in notes:
-            click.echo(f"bot4: {note}", err=True)
+            warn(note)
         if as_json:
             click.echo(json.dumps([entry.as_json() for entry in entries]))
             return

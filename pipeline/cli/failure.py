@@ -20,6 +20,11 @@ HALTED = 4
 BAD_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 
+def warn(text: str) -> None:
+    """Say what did not keep the command from doing its work."""
+    click.echo(f"bot4: {text}", err=True)
+
+
 @contextlib.contextmanager
 def exit_with_message(*failures: type[Exception]) -> Iterator[None]:
     """Turn such errors, and `failures`, into a message and an exit code.
@@ -39,5 +44,5 @@ def exit_with_message(*failures: type[Exception]) -> Iterator[None]:
 
 
 def _fail(error: Exception, code: int) -> None:
-    click.echo(f"bot4: {error}", err=True)
+    warn(str(error))
     raise click.exceptions.Exit(code)

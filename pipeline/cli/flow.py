@@ -10,11 +10,10 @@ from typing import Any
 import click
 import numpy as np
 
-from pipeline.breakers.audit import FILE, AuditTrail
 from pipeline.breakers.by_hand import Act, OperationError, Record
 from pipeline.cli.config import configuration_flags
 from pipeline.cli.failure import exit_with_message
-from pipeline.cli.responsible import responsible
+from pipeline.cli.responsible import act_on, responsible
 from pipeline.cli.running import running_segment
 from pipeline.instruments import InstrumentError, money_to_text, to_e8
 from pipeline.money import INT64_MAX
@@ -46,15 +45,11 @@ def command(
     """
     amount_e8 = _amount(amount)
 
-    def warn(text: str) -> None:
-        click.echo(f"bot4: {text}", err=True)
-
     with (
         exit_with_message(OperationError, RequestError),
         running_segment(config_file, name, settings) as (segment, config),
     ):
-        trail = AuditTrail(Path(config["state_dir"]) / FILE)
-        act = Act(trail, segment.run_id, actor, reason, warn)
+        act = act_on(segment, config, actor, reason)
         request = Request(ControlKind.FLOW, actor, reason, amount_e8)
         account = _ask(segment, request, act, config["currency"])
         if as_json:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from pipeline.cli.config import configuration_flags, flags
-from pipeline.cli.failure import exit_with_message
+from pipeline.cli.failure import exit_with_message, warn
 from pipeline.config import load
 from pipeline.markets.bars import COLUMNS, Bar
 from pipeline.markets.exact import plain
@@ -87,7 +87,7 @@ def command(
             venue, symbol, timeframe, since, end, state_dir=state_dir, url=url, refresh=refresh
         )
         for note in found.notes:
-            click.echo(f"bot4: {note}", err=True)
+            warn(note)
         _write(out, found.bars)
     click.echo(json.dumps(_document(found, out)) if as_json else _summary(found, out))
 

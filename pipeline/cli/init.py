@@ -11,7 +11,7 @@ from pipeline.account import Account, AccountError, AccountFile, balances_of
 from pipeline.breakers.audit import FILE, AuditTrail, utc
 from pipeline.breakers.by_hand import Act, OperationError, Record
 from pipeline.cli.config import configuration_flags, flags
-from pipeline.cli.failure import FAILURE, exit_with_message
+from pipeline.cli.failure import FAILURE, exit_with_message, warn
 from pipeline.cli.responsible import actor, cleaned
 from pipeline.config import load
 from pipeline.config.model import Config
@@ -69,9 +69,6 @@ def command(
 
 def _rebase(config: Config, folder: Path, actor: str, reason: str) -> None:
     file = AccountFile(folder)
-
-    def warn(text: str) -> None:
-        click.echo(f"bot4: {text}", err=True)
 
     lock = NameLock(folder)
     try:

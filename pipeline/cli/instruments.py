@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.config import configuration_flags, flags
-from pipeline.cli.failure import exit_with_message
+from pipeline.cli.failure import exit_with_message, warn
 from pipeline.cli.view import console
 from pipeline.config import load
 from pipeline.config.model import InstrumentConfig
@@ -66,7 +66,7 @@ def command(
         now = datetime.datetime.now(datetime.UTC)
         found = listing(venue, state_dir, now=now, url=url, refresh=refresh)
         for note in found.notes:
-            click.echo(f"bot4: {note}", err=True)
+            warn(note)
         markets = [_named(found, symbol) for symbol in symbols] or list(found.markets)
         if as_json:
             click.echo(json.dumps(_document(found, markets)))

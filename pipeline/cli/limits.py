@@ -10,22 +10,21 @@ from typing import Any
 import click
 from rich.table import Table
 
-from pipeline.breakers.audit import FILE, AuditTrail
-from pipeline.breakers.by_hand import Act, OperationError, Record
+from pipeline.breakers.by_hand import OperationError, Record
 from pipeline.cli.config import configuration_flags, flags
-from pipeline.cli.failure import exit_with_message
-from pipeline.cli.responsible import responsible
+from pipeline.cli.failure import exit_with_message, warn
+from pipeline.cli.responsible import act_on, responsible
 from pipeline.cli.running import running_segment
 from pipeline.cli.view import console
-from pipeline.config import ConfigError, load
-from pipeline.config.load import changed, leaves
+from pipeline.config import load
+from pipeline.config.load import leaves
 from pipeline.kill.by_hand import attached
 from pipeline.kill.positions import committed
+from pipeline.live_limits import SOURCE, in_run, planned
 from pipeline.requests import Request, RequestError, latest, live_of, risk_account, turn
 from pipeline.stage import load_object
 from pipeline.vocabulary import ControlKind
 
-_LIVE = "bot4 limits set"
 _UNITS = {"_bp": "bp", "_ms": "ms", "_s": "s", "_rate": "/s"}
 _OF_BASE = ("order_quantity", "adv")
 
@@ -61,7 +60,7 @@ def show_command(
                 pending = row is not None and row["request"] > risk_account(segment)["request"]
         rows = _rows(started, live, now)
         if pending:
-            click.echo("bot4: a request has not been dealt with yet; repeat this", err=True)
+            warn("a request has not been dealt with yet; repeat this")
         if as_json:
             click.echo(json.dumps(rows))
             return
@@ -99,47 +98,25 @@ def set_command(
     """
     wanted = _given(settings_given)
 
-    def warn(text: str) -> None:
-        click.echo(f"bot4: {text}", err=True)
-
     with (
         exit_with_message(OperationError, RequestError),
         running_segment(config_file, name, settings) as (segment, config),
     ):
         mine = turn(segment)
-        before = changed(config, _dotted(mine.live), _LIVE).resolved()
-        after = changed(config, {**_dotted(mine.live), **_dotted(wanted)}, _LIVE).resolved()
-        _check_layout(config, before["risk"], after["risk"])
-        old, new = (dict(leaves(each["risk"])) for each in (before, after))
-        if tables := [key for key in wanted if key not in new]:
-            raise ConfigError(f"{_LIVE}: risk.{tables[0]} was a table, must be a key with a value")
-        differ = {key: (old.get(key), new[key]) for key in wanted if old.get(key) != new[key]}
-        if differ:
-            in_force = load_object("workers.risk.account:limits_in_force")(
-                config, committed(segment, "risk", "limits")
+        change = planned(config, mine.live, wanted, committed(segment, "risk", "limits"))
+        if change.differ:
+            act = act_on(segment, config, actor, reason)
+            texts = [_listed(change.differ, which) for which in (0, 1)]
+            request = Request(
+                ControlKind.APPLY, actor, reason, limits=change.numbers, live=change.live
             )
-            flat = load_object("workers.risk.settings:RiskLimits").of({**config, **after}).flat()
-            numbers = [
-                (index, value)
-                for index, (value, now) in enumerate(zip(flat, in_force.flat(), strict=True))
-                if value != now
-            ]
-            start = dict(leaves(config["risk"]))
-            live = {key: new[key] for key in (*mine.live, *wanted) if start.get(key) != new[key]}
-            request = Request(ControlKind.APPLY, actor, reason, limits=numbers, live=live)
-            trail = AuditTrail(Path(config["state_dir"]) / FILE)
-            act = Act(trail, segment.run_id, actor, reason, warn)
-            texts = [
-                ", ".join(f"{key}={_text(pair[which])}" for key, pair in differ.items())
-                for which in (0, 1)
-            ]
             with act.recorded(Record("limits", texts[0], texts[1], "limits")):
                 mine.ask(request)
         if as_json:
-            said = {key: {"before": one, "after": two} for key, (one, two) in differ.items()}
+            said = {key: {"before": one, "after": two} for key, (one, two) in change.differ.items()}
             click.echo(json.dumps({"run_id": segment.run_id, "changed": said}))
             return
-        for line in _lines(segment.name, differ):
+        for line in _lines(segment.name, change.differ):
             click.echo(line)
 
 
@@ -158,50 +135,8 @@ def _given(settings: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _quoted(key: str) -> str:
-    """Return a key of [risk] as TOML has it: of what has a "/" in it, quoted."""
-    parts = [part if _is_bare(part) else json.dumps(part) for part in key.split(".")]
-    return ".".join(["risk", *parts])
-
-
-def _is_bare(part: str) -> bool:
-    return part.isascii() and part.replace("-", "").replace("_", "").isalnum()
-
-
-def _dotted(live: Mapping[str, Any]) -> dict[str, Any]:
-    return {_quoted(key): value for key, value in live.items()}
-
-
-def _check_layout(
-    config: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]
-) -> None:
-    """Refuse what the segment was laid out for.
-
-    Raises:
-        ConfigError: it would be changed.
-    """
-    later = "; put it into config.toml for the next run"
-    if after["open_orders"] > (most := config["risk"]["open_orders"]):
-        raise ConfigError(
-            f"{_LIVE}: risk.open_orders was {after['open_orders']}, must be at most {most} in this "
-            f"run, which has no cells for more{later}"
-        )
-    for table, key, default in (
-        ("instruments", "asset_class", "crypto"),
-        ("strategies", "instruments", []),
-    ):
-        for name, own in after[table].items():
-            if own[key] != before[table].get(name, {}).get(key, default):
-                raise ConfigError(
-                    f"{_LIVE}: risk.{table}.{name}.{key} was {own[key]!r}, must stay as it is in "
-                    f"this run{later}"
-                )
-
-
-def in_run(started: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the table [risk] of a run, with what was changed since its start."""
-    risk: dict[str, Any] = changed(started, _dotted(live), _LIVE).resolved()["risk"]
-    return risk
+def _listed(differ: Mapping[str, tuple[object, object]], which: int) -> str:
+    return ", ".join(f"{key}={_text(pair[which])}" for key, pair in differ.items())
 
 
 def _rows(
@@ -219,7 +154,7 @@ def _rows(
                 "value": value,
                 "in_force": in_force(key, value, risk),
                 "unit": _unit(key, value, started["currency"]),
-                "source": _LIVE if key in live else source,
+                "source": SOURCE if key in live else source,
             }
         )
     return rows

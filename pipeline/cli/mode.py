@@ -10,7 +10,7 @@ import click
 from pipeline.account import AccountError
 from pipeline.breakers.by_hand import OperationError
 from pipeline.cli.config import configuration_flags, flags
-from pipeline.cli.failure import exit_with_message
+from pipeline.cli.failure import exit_with_message, warn
 from pipeline.cli.responsible import actor, cleaned
 from pipeline.config import load
 from pipeline.kill.by_hand import Operator, attached, own_mode
@@ -52,9 +52,6 @@ def command(
             _show(config.name, LatchFile(folder), as_json)
             return
         mode = Mode(LABELS.index(wanted))
-
-        def warn(text: str) -> None:
-            click.echo(f"bot4: {text}", err=True)
 
         operator = Operator(config.name, folder, actor, why, warn, config.resolved())
         with attached(config.name) as segment:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import click
+
+from pipeline.breakers.audit import FILE, AuditTrail
+from pipeline.breakers.by_hand import Act
+from pipeline.cli.failure import warn
+from shm import Segment
 
 _MOST: Final = 400
 
@@ -47,3 +53,8 @@ def reason(default: str | None = None) -> Callable[[Callable[..., Any]], Callabl
 def responsible(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--actor` and `--reason`."""
     return actor(reason()(function))
+
+
+def act_on(segment: Segment, config: Mapping[str, Any], actor: str, reason: str) -> Act:
+    """Return what somebody is about to do to a run."""
+    return Act(AuditTrail(Path(config["state_dir"]) / FILE), segment.run_id, actor, reason, warn)

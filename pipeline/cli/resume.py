@@ -10,7 +10,7 @@ import click
 from pipeline.account import AccountError
 from pipeline.breakers.by_hand import OperationError
 from pipeline.cli.config import configuration_flags, flags
-from pipeline.cli.failure import exit_with_message
+from pipeline.cli.failure import exit_with_message, warn
 from pipeline.cli.responsible import responsible
 from pipeline.config import load
 from pipeline.kill.by_hand import Operator, attached
@@ -43,10 +43,6 @@ def command(
     to count anew (--rebase). Nothing else resets it, no restart and no new day. After losses in a
     row it is an acknowledgement: risk goes on once the cooldown is over, or at once with --rebase.
     """
-
-    def warn(text: str) -> None:
-        click.echo(f"bot4: {text}", err=True)
-
     with exit_with_message(AccountError, OperationError, LatchError, RequestError):
         config = load(config_file, flags=flags(name, settings)).config
         folder = Path(config.state_dir)

@@ -18,7 +18,7 @@ from pipeline import affinity, runtime, topology
 from pipeline.account import AccountError
 from pipeline.cli import captured, view
 from pipeline.cli.config import configuration_flags, flags
-from pipeline.cli.failure import FAILURE, HALTED, exit_with_message
+from pipeline.cli.failure import FAILURE, HALTED, exit_with_message, warn
 from pipeline.cli.seconds import Seconds
 from pipeline.cli.view import StateTable, as_json, as_line
 from pipeline.config import ConfigError, load
@@ -117,7 +117,7 @@ def command(
                     progress=progress,
                 )
             except KilledError as error:
-                click.echo(f"bot4: {error}", err=True)
+                warn(str(error))
                 raise click.exceptions.Exit(HALTED) from None
         if as_json_object:
             click.echo(json.dumps(summary(result, config)))

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pipeline.cli.config import flags
-from pipeline.cli.failure import FAILURE, NOT_RUNNING
+from pipeline.cli.failure import FAILURE, NOT_RUNNING, warn
 from pipeline.config import load
 from shm import Segment, SegmentInfo, SegmentNotFoundError, list_segments
 
@@ -45,7 +45,7 @@ def running_segment(
             yield segment, json.loads(segment.blob("config"))
         return
     if text := foreign(found):
-        click.echo(f"bot4: {text}", err=True)
+        warn(text)
         raise click.exceptions.Exit(FAILURE)
-    click.echo(f"bot4: {wanted} is not running; start it (bot4 run), or give its --name", err=True)
+    warn(f"{wanted} is not running; start it (bot4 run), or give its --name")
     raise click.exceptions.Exit(NOT_RUNNING)

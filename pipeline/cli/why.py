@@ -14,11 +14,11 @@ from rich.table import Table
 
 from pipeline.cli.config import configuration_flags
 from pipeline.cli.failure import exit_with_message
-from pipeline.cli.limits import in_run
 from pipeline.cli.running import running_segment
 from pipeline.cli.view import console
 from pipeline.instruments import money_to_text
 from pipeline.kill.positions import committed_together
+from pipeline.live_limits import in_run
 from pipeline.requests import latest, live_of
 from pipeline.rules import RULES, Unit
 from pipeline.vocabulary import Denial
