@@ -34,7 +34,8 @@ SETTINGS: Mapping[str, str] = {
     "ml.target_atr_bp": "1000000",
     "equity": "100000000",
     **TRADES_ALL_THE_TIME,
-    "exchange.rate": "5000",
+    # Enough for orders all the time; each record costs every process something, which others miss.
+    "exchange.rate": "1000",
     "pipeline.market_capacity": "4096",
     "pipeline.capacity": "1024",
 }

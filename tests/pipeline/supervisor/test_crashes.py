@@ -96,7 +96,7 @@ def test_a_supervisor_that_stood_still_kills_nobody(name: str, tmp_path: Path) -
         until(lambda: time.monotonic() > enough, "enough time")
         for pid in everyone:
             os.kill(pid, signal.SIGCONT)
-        run.flows(1000)
+        run.flows(100)
         figures, errors = run.stop()
     conserved(figures)
     assert {stage["restarts"] for stage in figures["stages"].values()} == {0}
@@ -282,12 +282,12 @@ def test_messages_that_cannot_be_read_do_not_stop_the_feed(name: str, tmp_path: 
 def test_nothing_of_a_supervisor_that_is_killed_goes_on_and_the_next_one_resumes(
     name: str, tmp_path: Path
 ) -> None:
-    with Started(name, tmp_path, "--events", str(EVENTS)) as run:
+    with Started(name, tmp_path, "--events", str(EVENTS), exchange__rate="2000") as run:
         run.flows(10, ring="orders")
         run_id = run.segment.run_id
         run.kill()  # waits for the end of each of its processes
         assert [info.state for info in list_segments(name)] == ["stale"]
-        with Started(name, tmp_path, "--events", str(EVENTS)) as successor:
+        with Started(name, tmp_path, "--events", str(EVENTS), exchange__rate="2000") as successor:
             figures, errors = successor.end()
     assert f"going on with run {run_id}, which was killed: /dev/shm/bot4.{name}.{run_id}" in errors
     assert figures["run_id"] == run_id
