@@ -10,163 +10,24 @@ reducing order passes: it says that nothing may be sent any more, and the execut
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 import numpy as np
 
-from pipeline.admission import BreakerMasks, admits, blocking
-from pipeline.instruments import Instrument
+from pipeline.admission import admits, blocking
 from pipeline.mode import mode_of, refusals
 from pipeline.money import BASIS_POINTS, INT64_MAX, SATURATED, ceil_div, fee_e8, notional_e8
-from pipeline.vocabulary import CHECKS, Denial, Mode, Side
+from pipeline.vocabulary import Denial, Mode, Side
 from workers.risk.currency import is_rate_fresh, measured_e8
 from workers.risk.portfolio import MILLIONTHS, drawdown_e6
-from workers.risk.settings import InstrumentLimits, RiskSettings, StrategyLimits
+from workers.risk.pricing import collar, cost_e8, is_crossed, is_fresh, sides_of, worst_case
+from workers.risk.settings import InstrumentLimits
+from workers.risk.verdict import Facts, Verdict
 
 _E6_PER_BP = MILLIONTHS // BASIS_POINTS
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What an intent is judged by.
-
-    Attributes:
-        instrument: With the next five, None if it is unknown.
-        strategy: With `pace` and `signal`, None if it is unknown.
-        currency: Of its prices; None is the account's own.
-        is_id_used: By an intent of other content, or of one that is forgotten.
-        opposite: Best limit of our open orders on the other side; 0: there is none.
-        correlated: Instruments held the same way, beyond the limit of correlation.
-    """
-
-    context: np.void
-    settings: RiskSettings
-    masks: BreakerMasks
-    account: np.void
-    instrument: Instrument | None = None
-    limits: InstrumentLimits | None = None
-    held: np.void | None = None
-    venue: np.void | None = None
-    asset_class: np.void | None = None
-    recent: np.void | None = None
-    currency: np.void | None = None
-    strategy: StrategyLimits | None = None
-    pace: np.void | None = None
-    signal: np.void | None = None
-    is_id_used: bool = False
-    has_free_cell: bool = False
-    opposite: int = 0
-    correlated: int = 0
-
-
-class Verdict:
-    """What the checks found, and what the order would be.
-
-    Attributes:
-        failed: Each failing check, with the value and the limit that it compared.
-        limit: Worst price of the order, in ticks.
-        cost: Money that a buy needs at most, in 1e-8; 0 for a sell.
-        at_risk: From the reference to the stop, in 1e-8, if it enters.
-        reference: The ask for a buy, the bid for a sell; 0: there is none.
-        exposure: If it enters: what the position may come to be worth, and the equity.
-    """
-
-    def __init__(self) -> None:
-        self.failed: dict[Denial, tuple[int, int]] = {}
-        self.reference = 0
-        self.exposure = (0, 0)
-        self.limit = 0
-        self.cost = 0
-        self.at_risk = 0
-        self.reducing = False
-
-    def check(self, code: Denial, failing: bool, value: int = 0, bound: int = 0) -> None:
-        """Note a check."""
-        if failing:
-            self.failed[code] = (value, bound)
-
-    def at_most(self, code: Denial, value: int, bound: int) -> None:
-        """Note that a value must not be above a bound."""
-        self.check(code, value > bound, value, bound)
-
-    def at_most_of(self, code: Denial, value: int, whole: int, share_bp: int) -> None:
-        """Note that a value must not be above a share of a whole."""
-        self.at_most(code, value, whole * share_bp // BASIS_POINTS)
-
-    @property
-    def code(self) -> Denial:
-        """The first failing check in the order of evaluation."""
-        return next((check for check in CHECKS if check in self.failed), Denial.NONE)
-
-    @property
-    def mask(self) -> int:
-        """A bit for each failing check."""
-        return mask_of(self.failed)
-
-    @property
-    def compared(self) -> tuple[int, int]:
-        """The value and the limit of the first failing check; if none fails, the exposure."""
-        return self.failed.get(self.code, (0, 0)) if self.failed else self.exposure
-
-
-def mask_of(codes: Iterable[int]) -> int:
-    """Return the bits of codes; one that is no check has none."""
-    return sum(1 << CHECKS.index(Denial(code)) for code in codes if code in CHECKS)
-
-
-def is_fresh(context: np.void, stale_ns: int) -> bool:
-    """Whether the feed stands by it, and word came over its link recently: quiet is not stale."""
-    age = int(context["now_ns"]) - int(context["link_ns"])
-    return bool(context["received_ns"] != 0 and context["stale"] == 0) and age <= stale_ns
-
-
-def is_crossed(context: np.void) -> bool:
-    """Whether the quote has no two sides with a price between them."""
-    bid, ask = int(context["bid"]), int(context["ask"])
-    return bid <= 0 or ask <= 0 or bid >= ask
-
-
-def collar(reference: int, side: int, collar_bp: int) -> int:
-    """Return the worst price of a market order, rounded towards the reference."""
-    price = reference * (BASIS_POINTS + side * collar_bp)
-    return min(price // BASIS_POINTS, INT64_MAX) if side > 0 else ceil_div(price, BASIS_POINTS)
-
-
-def cost_e8(limit: int, quantity: int, instrument: Instrument) -> int:
-    """Return what a buy costs at most: at its limit, with the fee."""
-    cost = notional_e8(limit, quantity, instrument)
-    return cost + max(0, fee_e8(cost, instrument.taker_fee_e8))
 
 
 def conforms(tat_ns: int, now_ns: int, interval_ns: int, burst: int) -> bool:
     """Whether the generic cell rate algorithm lets one more through (ITU-T I.371, annex A)."""
     return interval_ns == 0 or now_ns >= tat_ns - interval_ns * (burst - 1)
-
-
-def worst_case(
-    position: int,
-    buys: int,
-    sells: int,
-    bid: int,
-    ask: int,
-    instrument: Instrument,
-    currency: np.void | None,
-) -> tuple[int, int]:
-    """Return the worth of a position on each side, if all open orders of that side filled."""
-    return (
-        measured_e8(notional_e8(ask, max(0, position + buys), instrument), currency),
-        measured_e8(notional_e8(bid, max(0, sells - position), instrument), currency),
-    )
-
-
-def sides_of(held: np.void, buys: bool, reference: int) -> tuple[int, int]:
-    """Return the bid and the ask by which an order's worst case is valued.
-
-    That of its own side is the one it is judged by; of the other nothing new is believed.
-    """
-    bid, ask = int(held["worst_bid"]), int(held["worst_ask"])
-    return (bid or reference, reference) if buys else (reference, ask or reference)
 
 
 def is_well_formed(intent: np.void) -> bool:

@@ -18,18 +18,7 @@ from pipeline.money import INT64_MAX, INT64_MIN, ceil_div, checked
 from pipeline.records import INTENT, ORDER, OUTCOME
 from pipeline.vocabulary import CHECKS, ControlKind, Denial, ExecutionKind, Mode, OutcomeKind, Side
 from workers.risk.book import book_fill, is_jump, revalue
-from workers.risk.checks import (
-    Facts,
-    Verdict,
-    collar,
-    cost_e8,
-    evaluate,
-    is_crossed,
-    is_fresh,
-    mask_of,
-    sides_of,
-    worst_case,
-)
+from workers.risk.checks import evaluate
 from workers.risk.currency import Currencies, worth_e8
 from workers.risk.portfolio import (
     begin_periods,
@@ -42,7 +31,9 @@ from workers.risk.portfolio import (
     resume,
     value_units,
 )
+from workers.risk.pricing import collar, cost_e8, is_valid, sides_of, worst_case
 from workers.risk.settings import RiskLimits, RiskOpening, RiskSettings
+from workers.risk.verdict import Facts, Verdict, mask_of
 from workers.ta.kept import keep
 
 Emit = Callable[[str, Any], None]
@@ -377,7 +368,7 @@ class Risk:
             account["fills"] = int(account["fills"]) + 1
             if held["bid"] == 0:
                 held["bid"] = held["ask"] = price
-            if self._is_valid(context) and not self._is_jump(held, "", context):
+            if is_valid(context, self.settings.stale_ns) and not self._is_jump(held, "", context):
                 held["bid"], held["ask"] = context["bid"], context["ask"]
             self._revalue(index, account, held, state)
             judge(account, self.settings)
@@ -663,7 +654,7 @@ class Risk:
     def _look(self, context: np.void, account: np.void, state: Any, emit: Emit) -> None:
         account["tick_ns"] = context["now_ns"]
         resume(account, self.settings, int(context["now_ns"]))
-        if not self._is_valid(context):
+        if not is_valid(context, self.settings.stale_ns):
             if number := self.currencies.converts[int(context["instrument"])]:
                 state.edit("currencies", number - 1)["invalid"] = 1
             return
@@ -738,9 +729,6 @@ class Risk:
         order = self._reserve(intent, verdict, account, held, state)
         self._expose_order(intent, context, account, held, state)
         emit("orders", order)
-
-    def _is_valid(self, context: np.void) -> bool:
-        return is_fresh(context, self.settings.stale_ns) and not is_crossed(context)
 
 
 def _answer(dtype: np.dtype[np.void], event: np.void) -> np.void:

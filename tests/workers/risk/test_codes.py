@@ -11,7 +11,7 @@ import pytest
 from pipeline.vocabulary import CHECKS, ControlKind, Denial, ExecutionKind, Mode, Side
 from shm.breaker_types import GlobalState
 from tests.workers.risk.desk import DEFAULTS, INSTRUMENTS, NOW, Desk, codes, config, quote
-from workers.risk.checks import Verdict
+from workers.risk.verdict import Verdict
 
 MS, S = 10**6, 10**9
 Ask = Mapping[str, Any]

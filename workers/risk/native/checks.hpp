@@ -3,141 +3,26 @@
 // in slow, obvious Python, and workers/risk/README.md has the formulas in a table.
 #pragma once
 
-#include <bit>
+#include <algorithm>
 #include <limits>
 
-#include "../../../pipeline/native/admission.hpp"
 #include "../../../pipeline/native/mode.hpp"
 #include "../../../pipeline/native/money.hpp"
 #include "../../../pipeline/native/vocabulary.hpp"
 #include "currency.hpp"
 #include "limits.hpp"
 #include "portfolio.hpp"
+#include "pricing.hpp"
 #include "state.hpp"
+#include "verdict.hpp"
 
 namespace bot4 {
-
-/// The feed stands by it, and word came over its link recently: a quiet market is not a stale one.
-constexpr bool is_fresh(const Quote& quote, std::int64_t now_ns, std::int64_t stale_ns) {
-  return quote.received_ns != 0 && quote.stale == 0 && Wide{now_ns} - quote.link_ns <= stale_ns;
-}
-
-constexpr bool is_crossed(const Quote& quote) {
-  return quote.bid <= 0 || quote.ask <= 0 || quote.bid >= quote.ask;
-}
-
-/// The worst price of a market order, rounded towards the reference.
-constexpr std::int64_t collar(std::int64_t reference, std::int64_t side, std::int64_t collar_bp) {
-  const Wide price = Wide{reference} * (kBasisPoints + side * collar_bp);
-  if (side < 0) return static_cast<std::int64_t>(ceil_div(price, kBasisPoints));
-  return static_cast<std::int64_t>(std::min<Wide>(floor_div(price, kBasisPoints),
-                                                  std::numeric_limits<std::int64_t>::max()));
-}
-
-/// What a buy costs at most: at its limit, with the fee.
-constexpr Wide cost_e8(std::int64_t limit, std::int64_t quantity, const Instrument& instrument) {
-  const Wide cost = notional_e8(limit, quantity, instrument);
-  return cost + std::max<Wide>(0, fee_e8(cost, instrument.taker_fee_e8));
-}
 
 /// Whether GCRA lets one more through: a burst at most before the interval counts.
 constexpr bool conforms(std::int64_t tat_ns, std::int64_t now_ns, std::int64_t interval_ns,
                         std::int64_t burst) {
   return interval_ns == 0 || now_ns >= Wide{tat_ns} - Wide{interval_ns} * (burst - 1);
 }
-
-/// What an instrument adds to the worst cases: each side as if all its open orders filled.
-struct WorstCase {
-  Wide long_e8 = 0, short_e8 = 0;
-  Wide gross() const { return std::max(long_e8, short_e8); }
-};
-
-inline WorstCase worst_case(Wide position, Wide buys, Wide sells, std::int64_t bid,
-                            std::int64_t ask, const Instrument& instrument,
-                            const RiskCurrency* currency) {
-  WorstCase worst{notional_e8(ask, std::max<Wide>(0, position + buys), instrument),
-                  notional_e8(bid, std::max<Wide>(0, sells - position), instrument)};
-  if (currency != nullptr)
-    worst = {measured_e8(worst.long_e8, currency), measured_e8(worst.short_e8, currency)};
-  return worst;
-}
-
-/// The prices by which an order's worst case is valued: that of its own side is the one it was
-/// judged by; of the other nothing new is believed.
-struct Sides {
-  std::int64_t bid, ask;
-};
-
-constexpr Sides sides_of(const RiskInstrument& held, bool buys, std::int64_t reference) {
-  if (buys) return {held.worst_bid != 0 ? held.worst_bid : reference, reference};
-  return {reference, held.worst_ask != 0 ? held.worst_ask : reference};
-}
-
-/// What a check compared.
-struct Compared {
-  Wide value, bound;
-};
-
-/// What the checks found, and what the order would be.
-struct Verdict {
-  std::uint64_t failed = 0;  // a bit a check
-  std::int64_t limit = 0;
-  Wide cost = 0;             // of a buy
-  Wide at_risk = 0;          // from the reference to the stop, if it enters
-  std::int64_t reference = 0;  // the ask for a buy, the bid for a sell; 0: there is none
-  bool reducing = false;
-  // What the first failing check compared, in the unit that pipeline.rules.RULES gives it. Of an
-  // order that enters and passes: what the position may come to be worth, and the equity.
-  Wide value = 0, bound = 0;
-
-  void check(Denial code, bool failing, Wide is = 0, Wide limit_is = 0) {
-    check_by(code, failing, [&] { return Compared{is, limit_is}; });
-  }
-  /// The same; what was compared is reckoned only if it is asked for: divisions cost time.
-  template <typename Reckon>
-  void check_by(Denial code, bool failing, const Reckon& reckon) {
-    if (!failing) return;
-    const std::uint64_t bit = bit_of(code);
-    if ((failed & (bit - 1)) == 0) {
-      const Compared compared = reckon();
-      value = compared.value;
-      bound = compared.bound;
-    }
-    failed |= bit;
-  }
-  /// `is` must not be above `limit_is`.
-  void at_most(Denial code, Wide is, Wide limit_is) { check(code, is > limit_is, is, limit_is); }
-  /// `is` must not be above a share of `whole`.
-  void at_most_of(Denial code, Wide is, Wide whole, std::int64_t share_bp) {
-    check_by(code, is * kBasisPoints > whole * share_bp,
-             [&] { return Compared{is, floor_div(whole * share_bp, kBasisPoints)}; });
-  }
-  /// The first failing check in the order of evaluation.
-  Denial code() const { return failed == 0 ? Denial::kNone : kChecks[std::countr_zero(failed)]; }
-};
-
-/// What an intent is judged by. What is of its instrument, or of its strategy, is null if that is
-/// unknown.
-struct Facts {
-  const Context& context;
-  const RiskSettings& settings;
-  const Admission& admission;
-  const RiskAccount& account;
-  const Instrument* instrument = nullptr;
-  const InstrumentLimits* limits = nullptr;
-  const RiskInstrument* held = nullptr;
-  const RiskPart* venue = nullptr;
-  const RiskPart* asset_class = nullptr;
-  const RiskRecent* recent = nullptr;
-  const RiskCurrency* currency = nullptr;  // of its prices; null is the account's own
-  const StrategyLimits* strategy = nullptr;
-  const RiskStrategy* pace = nullptr;
-  const RiskSignal* signal = nullptr;
-  bool is_id_used = false;       // by an intent of other content, or of one that is forgotten
-  bool has_free_cell = false;
-  std::int64_t opposite = 0;     // best limit of our open orders on the other side; 0: there is none
-  std::int64_t correlated = 0;   // instruments held the same way, beyond the limit of correlation
-};
 
 inline bool is_well_formed(const Intent& intent) {
   return intent.intent_id != 0 && intent.quantity > 0 &&
