@@ -287,7 +287,7 @@ class Bench {
   struct Open {
     std::uint64_t longs, shorts;
   };
-  // In the order of Risk::Group.
+  // In the order of risk::Group.
   std::vector<CellsHeader*> groups_{
       cells<RiskAccount>(1),         cells<RiskInstrument>(kMarkets), cells<RiskOrder>(1050),
       cells<RiskPart>(1),            cells<RiskPart>(1),              cells<RiskStrategy>(kStrategies),

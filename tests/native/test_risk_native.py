@@ -29,10 +29,10 @@ def test_a_check_and_an_execution_allocate_nothing(
 def test_a_check_that_allocates_is_found(tmp_path: Path) -> None:
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    kernel = tmp_path / "workers/risk/native/risk.hpp"
+    kernel = tmp_path / "workers/risk/native/intents.hpp"
     text = kernel.read_text(encoding="utf-8")
-    right = "    Order order = reserve(intent, verdict, state);\n      spend("
-    assert text.count(right) == 1, "risk.hpp has changed: adapt the fault to it"
+    right = "    Order order = reserve(ledger, intent, verdict, state);\n    detail::spend("
+    assert text.count(right) == 1, "intents.hpp has changed: adapt the fault to it"
     wrong = f'    if (std::string(99, "ab"[intent.quantity & 1]) == "") return;\n  {right}'
     kernel.write_text(text.replace(right, wrong), encoding="utf-8")
     done = run(build("risk_allocations", "quick", tmp_path, tmp_path), "1000")
