@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Subscribers:
     def __init__(self, report: Callable[[str], None]) -> None:
         """`report` is given a sentence, in a subscriber's thread, when one is quarantined."""
         self._report = report
-        self._subscribers: dict[str, _Subscriber] = {}
+        self._subscribers: dict[str, Subscriber[Event]] = {}
 
     def add(
         self,
@@ -73,7 +73,15 @@ class Subscribers:
         """
         if name in self._subscribers:
             raise ValueError(f"subscriber was {name!r}, must be another name: there is one already")
-        self._subscribers[name] = _Subscriber(name, deliver, capacity, idle, idle_s, self._report)
+        self._subscribers[name] = Subscriber(
+            f"subscriber {name!r} of the breakers",
+            deliver,
+            capacity,
+            _kind_of,
+            self._report,
+            idle,
+            idle_s,
+        )
 
     def publish(self, event: Event) -> None:
         """Queue an event for everybody. Never blocks: what does not fit is dropped and counted."""
@@ -101,23 +109,38 @@ class Subscribers:
         return {name: subscriber.figures() for name, subscriber in self._subscribers.items()}
 
 
-class _Subscriber:
+def _kind_of(event: Event) -> str:
+    return EventKind(int(event["kind"])).name
+
+
+_Told = TypeVar("_Told")
+
+
+class Subscriber(Generic[_Told]):
+    """One thread that is told things, and the queue in front of it. All calls come from one."""
+
     def __init__(
         self,
         name: str,
-        deliver: Callable[[Event], None],
+        deliver: Callable[[_Told], None],
         capacity: int,
-        idle: Callable[[], None] | None,
-        idle_s: float,
+        kind_of: Callable[[_Told], str],
         report: Callable[[str], None],
+        idle: Callable[[], None] | None = None,
+        idle_s: float = 0.2,
     ) -> None:
+        """Have `deliver` and `idle` called as `Subscribers.add` says.
+
+        `kind_of` returns under which name what is dropped is counted.
+        """
         self._name = name
         self._deliver = deliver
+        self._kind_of = kind_of
         self._idle = idle
         self._idle_s = None if idle is None else idle_s
         self._report = report
         # None wakes the thread so that it ends.
-        self._queue: queue.Queue[Event | None] = queue.Queue(capacity)
+        self._queue: queue.Queue[_Told | None] = queue.Queue(capacity)
         self._ending = False
         # Each is written by one thread: the publisher's or the subscriber's.
         self._dropped: Counter[str] = Counter()
@@ -125,10 +148,11 @@ class _Subscriber:
         self._exceptions = 0
         self._in_a_row: Counter[str] = Counter()
         self._quarantined = False
-        self._thread = threading.Thread(target=self._run, name=f"breakers:{name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def put(self, event: Event) -> None:
+    def put(self, event: _Told) -> None:
+        """Queue it. Never blocks: what does not fit is dropped and counted."""
         if not self._quarantined and not self._ending:
             with contextlib.suppress(queue.Full):
                 self._queue.put_nowait(event)
@@ -136,16 +160,19 @@ class _Subscriber:
         self._drop(event)
 
     def end(self) -> None:
+        """Have the thread end behind what is queued; from now on all else is dropped."""
         self._ending = True
         # If it is full the thread is awake, and sees the flag after the last event.
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)
 
     def join(self, timeout: float) -> bool:
+        """Wait for the end of the thread, for so many seconds; return whether it has come."""
         self._thread.join(max(0.0, timeout))
         return not self._thread.is_alive()
 
     def figures(self) -> Figures:
+        """Return its counts."""
         return Figures(
             self._delivered,
             self._queue.qsize(),
@@ -154,8 +181,8 @@ class _Subscriber:
             self._quarantined,
         )
 
-    def _drop(self, event: Event) -> None:
-        self._dropped[EventKind(int(event["kind"])).name] += 1
+    def _drop(self, event: _Told) -> None:
+        self._dropped[self._kind_of(event)] += 1
 
     def _run(self) -> None:
         while not (self._quarantined or (self._ending and self._queue.empty())):
@@ -187,9 +214,8 @@ class _Subscriber:
         self._quarantined = True
         with contextlib.suppress(Exception):
             self._report(
-                f"subscriber {self._name!r} of the breakers failed {QUARANTINE} times in a row, "
-                f"the last time with {type(error).__name__}: {error}; it hears nothing any more "
-                "until the next run"
+                f"{self._name} failed {QUARANTINE} times in a row, the last time with "
+                f"{type(error).__name__}: {error}; it hears nothing any more until the next run"
             )
 
 
