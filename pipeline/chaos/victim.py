@@ -40,6 +40,7 @@ class Victim:
         self.name = name
         self._command = [sys.executable, "-m", "pipeline", "run", "--json", "--name", name]
         self._command += arguments
+        self._command += ["--set", "notify.command=[]"]  # what is broken on purpose wakes nobody
         for key, value in settings.items():
             self._command += ["--set", f"{key}={value}"]
         self._process: subprocess.Popen[str] | None = None

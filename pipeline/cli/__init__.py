@@ -21,6 +21,7 @@ COMMANDS = {
     "limits": ("pipeline.cli.limits", "Show the limits of risk, or change them in a run."),
     "mode": ("pipeline.cli.mode", "Show or change how much a deployment may still do."),
     "model": ("pipeline.cli.model", "Show a model, or make one of an estimator."),
+    "notify": ("pipeline.cli.notify", "Have whoever is to be told of a kill told something."),
     "resume": ("pipeline.cli.resume", "Let a deployment take new risk again, by an operator."),
     "run": ("pipeline.cli.run", "Run the pipeline on paper."),
     "status": ("pipeline.cli.status", "Show what a running deployment is doing."),

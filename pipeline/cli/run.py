@@ -26,6 +26,7 @@ from pipeline.config.model import Venues
 from pipeline.instruments import SIMULATOR
 from pipeline.kill.latch import KilledError
 from pipeline.markets import stream
+from pipeline.notify.command import doubts
 from pipeline.stage import load_object
 from pipeline.supervisor import Snapshot, Supervisor
 from pipeline.supervisor.supervisor import Result
@@ -189,6 +190,7 @@ def configure(
     )
     config["notes"] = [*said, f"CPUs: {where}", *placed.notes, f"waiting: {_waiting(config)}"]
     config["notes"] += [*_slower(config), *load_object("workers.ml.running:doubts")(config)]
+    config["notes"] += doubts(config)
     return config
 
 

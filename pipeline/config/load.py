@@ -74,6 +74,9 @@ class Loaded:
         file, colon, name = ml["strategy"].rpartition(":")
         if colon and file.endswith(".py"):
             ml["strategy"] = f"{self._absolute(('ml', 'strategy'), file)}:{name}"
+        command = config["notify"]["command"]
+        if command and "/" in command[0]:
+            command[0] = self._absolute(("notify", "command"), command[0])
         return config
 
     def _absolute(self, key: KeyPath, path: str) -> str:

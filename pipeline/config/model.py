@@ -23,6 +23,7 @@ from pydantic import (
 
 from pipeline.config.breakers import Breakers
 from pipeline.config.lines import KeyPath
+from pipeline.config.notify import Notify
 from pipeline.config.risk import Risk
 from pipeline.config.signals import MachineLearning, TechnicalAnalysis
 from pipeline.config.table import Problem, Table, refuse
@@ -297,6 +298,7 @@ class Config(Table):
     pipeline: Pipeline = Pipeline()
     supervisor: Supervisor = Supervisor()
     kill: Kill = Kill()
+    notify: Notify = Notify()
     # Made when it is needed: checking it costs numpy.
     breakers: Breakers = Field(default_factory=Breakers)
     hosts: dict[str, Host] = Field(default={"default": Host()})

@@ -532,6 +532,33 @@ def test_what_is_no_path_stays_as_it_is(text: str, model: str, strategy: str) ->
     assert (ml["model"], ml["strategy"]) == (model, strategy)
 
 
+def test_a_command_that_is_told_is_an_array_whose_path_is_of_the_file(tmp_path: Path) -> None:
+    text = '[notify]\ncommand = ["./tell", "./me"]\non = ["kill"]\n'
+    loaded = read(text)
+    assert loaded.config.notify.on == ("kill",)
+    assert loaded.resolved()["notify"]["command"] == [f"{tmp_path}/tell", "./me"]
+    assert read("", {"notify.command": '["tell"]'}).resolved()["notify"]["command"] == ["tell"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('command = "curl -s"', "command was 'curl -s', must be an array, e.g. ["),
+        ('command = [" "]', "command was [' '], must begin with a program, or be [] for none"),
+        ("command = [1]", "command.0 was 1, must be a valid string"),
+        ('on = "kill"', "on was 'kill', must be an array, e.g. ["),
+        ("on = []", "on was [], must name at least one kind; command = [] tells nobody"),
+        ('on = ["kill", "fill"]', "on.1 was 'fill', must be 'kill', 'mode', 'breaker' or 'stage'"),
+        ("timeout_s = 0", "timeout_s was 0, must be greater than 0"),
+        ("timeouts = 1", "unknown key notify.timeouts; did you mean timeout_s?"),
+    ],
+)
+def test_what_cannot_be_told_is_refused(line: str, message: str) -> None:
+    (problem,) = refused(f"[notify]\n{line}\n")
+    path = "" if line.startswith("timeouts") else "notify."
+    assert problem.startswith(f"c.toml:2: {path}{message}")
+
+
 def test_a_score_that_leaves_is_below_one_that_enters() -> None:
     assert refused("[ml]\nenter_bp = 1000\nleave_bp = 1000") == [
         "c.toml:3: ml.leave_bp was 1000, must be less than ml.enter_bp, 1000"
