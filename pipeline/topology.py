@@ -255,6 +255,7 @@ def layout(config: Mapping[str, Any], affinity: Mapping[str, Sequence[int]]) -> 
         TableSpec("halt", HALT, 1),
         TableSpec("request", REQUEST, 1),
         WordsSpec("supervisor.words", ("beat", "pid")),
+        WordsSpec("notices", ("delivered", "failed", "dropped")),
         CountersSpec("restarts", (*PROCESSES, *own)),
         WordsSpec("exchange.words", ("port", "beat", "pid")),
         WordsSpec("feed.words", STAGE_WORDS),

@@ -12,6 +12,7 @@ from pipeline.breakers.health import OVERSLEPT_NS, Health, Vitals, components_of
 from pipeline.breakers.settings import LOOK_S, begin
 from pipeline.breakers.subscribers import Continuity, Event, generation_of
 from pipeline.mode import mode_of
+from pipeline.notify.notice import Notice, Severity, to_nobody
 from pipeline.stage import Stage
 from pipeline.vocabulary import Mode
 from shm import Breaker, Breakers, EventKind, GlobalState, Segment, State
@@ -45,6 +46,7 @@ class BreakerWatch:
         *,
         now_ns: int,
         publish: Callable[[Event], None] = lambda event: None,
+        tell: Callable[[Notice], object] = to_nobody,
         raise_mode: Callable[[Mode, str], object] = lambda mode, reason: None,
         lag_ns: Callable[[int], int] = lambda now_ns: 0,
         resumed: bool = False,
@@ -63,6 +65,7 @@ class BreakerWatch:
             halt: Halts the run, for a reason.
             now_ns: CLOCK_MONOTONIC, as in all other calls.
             publish: Is given each event of the breakers, in order.
+            tell: Is given a notice of each breaker that opens or closes, and of the global one.
             raise_mode: Raises the mode of the run, for a reason.
             lag_ns: Returns at a time the age of the oldest event that is not on the disk.
             resumed: Whether it is a run that was killed, and whose processes are awaited again.
@@ -73,6 +76,7 @@ class BreakerWatch:
         self._report = report
         self._halt = halt
         self._publish = publish
+        self._notify = tell
         self._raise_mode = raise_mode
         self._run = segment.words("run")
         self._breakers = {name: self._group.breaker(name) for name in self._group.names}
@@ -84,6 +88,7 @@ class BreakerWatch:
         self._is_oversleeping = False
         self._continuity = Continuity(self._words())
         again = begin(self._group, config, now_ns, forced)
+        self._told = {name: _as_told(each.word) for name, each in self._breakers.items()}
         self._group.fed(now_ns)
         # Those are refused what they were refused before; to halt for them would halt each run
         # before an operator could reset them.
@@ -218,19 +223,36 @@ class BreakerWatch:
             wrong = self._wrong_in(self._breaker_of(event).name, generation_of(event["before"]))
         if (said := sentence(event, self._group.names, wrong)) is not None:
             self._report(said)
+            if event["kind"] == EventKind.TRANSITION:
+                self._notice(event, said)
+
+    def _notice(self, event: Event, said: str) -> None:
+        """Tell of a breaker that is in another state than was told last."""
+        name, state = self._breaker_of(event).name, _as_told(event["after"])
+        if state == self._told[name]:
+            return
+        self._told[name] = state
+        severity: Severity = "info" if state == "closed" else "warning"
+        by, reason = (bytes(event[field]).decode(errors="replace") for field in ("actor", "reason"))
+        self._notify(Notice("breaker", severity, said, reason, by))
 
     def _turned(self, before: GlobalState, state: GlobalState, on_open: str) -> None:
         change = f"{before.name.lower()} -> {state.name.lower()}"
         if state is not GlobalState.OPEN:
             still = f"; {_UNTIL_RESUMED}" if self._mode() >= Mode.REDUCED else ""
-            self._report(f"global breaker: {change}: {self._open() or 'no breaker is open'}{still}")
+            said = f"global breaker: {change}: {self._open() or 'no breaker is open'}{still}"
+            self._report(said)
+            self._notify(Notice("breaker", "info", said))
         elif self._group.latch:
             self._report(f"global breaker: {change}: the run is halted")
         else:
             self._act(change, self._open(), on_open)
 
     def _act(self, change: str, why: str, on_open: str) -> None:
-        self._report(f"global breaker: {change}: {why}; {_ACTS[on_open]}")
+        said = f"global breaker: {change}: {why}; {_ACTS[on_open]}"
+        self._report(said)
+        if self._fed_ns:  # else it is at the start, and was open before
+            self._notify(Notice("breaker", "critical", said, why))
         if on_open == "flatten":
             self._raise_mode(Mode.REDUCED, f"the global breaker opened: {why}")
         elif on_open == "halt":
@@ -255,3 +277,9 @@ class BreakerWatch:
 def _opens(event: Event) -> bool:
     """Return whether an event says that a breaker has opened."""
     return event["kind"] == EventKind.TRANSITION and state_of(event["after"]) in _OPEN
+
+
+def _as_told(word: int) -> str:
+    """Return the state in a state word; one that is probed counts as open until that is decided."""
+    state = state_of(word)
+    return "open" if state == "half-open" else state

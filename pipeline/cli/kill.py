@@ -17,6 +17,7 @@ from pipeline.config import load
 from pipeline.kill.latch import LatchFile
 from pipeline.kill.positions import listed
 from pipeline.kill.sequence import Kill, Killed
+from pipeline.notify.notifier import Notifier
 from pipeline.vocabulary import Mode
 from shm import list_segments
 
@@ -46,21 +47,23 @@ def command(
         click.echo(f"bot4: {text}", err=True)
 
     with exit_with_message():
-        config = load(config_file, flags=flags(name, settings)).config
+        loaded = load(config_file, flags=flags(name, settings))
+        config = loaded.config
         folder = Path(config.state_dir)
         if not _is_known(config.name, folder):
             say(f"{config.name} is not running; start it (bot4 run), or give its --name")
             raise click.exceptions.Exit(NOT_RUNNING)
-        done = Kill(config.name, folder, actor, reason, say).run()
-        act = Act(AuditTrail(folder / FILE), done.run_id, actor, reason, say)
-        before = Mode.EMERGENCY.label if done.was_killed else ""
-        if done.run_id or done.latch is not None:
-            act.note(Record("mode", before, Mode.EMERGENCY.label, "killed"))
-        if as_json:
-            click.echo(json.dumps(_document(done)))
-        else:
-            for line in _lines(config.name, reason, done):
-                click.echo(line)
+        with Notifier(loaded.resolved(), say) as notifier:
+            done = Kill(config.name, folder, actor, reason, say, notifier).run()
+            act = Act(AuditTrail(folder / FILE), done.run_id, actor, reason, say)
+            before = Mode.EMERGENCY.label if done.was_killed else ""
+            if done.run_id or done.latch is not None:
+                act.note(Record("mode", before, Mode.EMERGENCY.label, "killed"))
+            if as_json:
+                click.echo(json.dumps(_document(done)))
+            else:
+                for line in _lines(config.name, reason, done):
+                    click.echo(line)
     if others := "" if done.run_id else foreign(list_segments(config.name)):
         say(f"a run goes on: {others}")
     if others or not done.is_done:

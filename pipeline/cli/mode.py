@@ -17,6 +17,7 @@ from pipeline.kill.by_hand import Operator, attached, own_mode
 from pipeline.kill.latch import LatchError, LatchFile
 from pipeline.kill.words import mode as mode_of_run
 from pipeline.mode import LABELS
+from pipeline.notify.by_hand import tell_changed
 from pipeline.requests import RequestError, risk_account
 from pipeline.vocabulary import Denial, Mode
 
@@ -46,14 +47,15 @@ def command(
     if wanted is not None and not why:
         raise click.UsageError("--reason was empty, must say why; it is kept in the audit trail")
     with exit_with_message(AccountError, OperationError, LatchError, RequestError):
-        config = load(config_file, flags=flags(name, settings)).config
+        loaded = load(config_file, flags=flags(name, settings))
+        config, resolved = loaded.config, loaded.resolved()
         folder = Path(config.state_dir)
         if wanted is None:
             _show(config.name, LatchFile(folder), as_json)
             return
         mode = Mode(LABELS.index(wanted))
 
-        operator = Operator(config.name, folder, actor, why, warn, config.resolved())
+        operator = Operator(config.name, folder, actor, why, warn, resolved)
         with attached(config.name) as segment:
             run = Mode.NORMAL if segment is None else mode_of_run(segment)
         now = max(run, LatchFile(folder).read().mode)
@@ -72,6 +74,7 @@ def command(
             click.echo(f"{config.name}: mode {done.before.label} -> {done.after.label}")
             for note in done.notes:
                 click.echo(note)
+        tell_changed(resolved, done, actor, why, warn)
 
 
 def _show(name: str, file: LatchFile, as_json: bool) -> None:

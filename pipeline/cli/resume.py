@@ -15,6 +15,7 @@ from pipeline.cli.responsible import responsible
 from pipeline.config import load
 from pipeline.kill.by_hand import Operator, attached
 from pipeline.kill.latch import LatchError
+from pipeline.notify.by_hand import tell_changed
 from pipeline.requests import RequestError
 from pipeline.vocabulary import Mode
 from shm import GlobalState
@@ -44,9 +45,10 @@ def command(
     row it is an acknowledgement: risk goes on once the cooldown is over, or at once with --rebase.
     """
     with exit_with_message(AccountError, OperationError, LatchError, RequestError):
-        config = load(config_file, flags=flags(name, settings)).config
+        loaded = load(config_file, flags=flags(name, settings))
+        config, resolved = loaded.config, loaded.resolved()
         folder = Path(config.state_dir)
-        operator = Operator(config.name, folder, actor, reason, warn, config.resolved())
+        operator = Operator(config.name, folder, actor, reason, warn, resolved)
         done = operator.lower_to(Mode.NORMAL, rebase=rebase)
         if as_json:
             said = {"before": done.before.label, "mode": done.after.label}
@@ -66,3 +68,4 @@ def command(
                 group = segment.breakers("breakers", observe=True)
                 if group.state() == GlobalState.OPEN:
                     warn("the global breaker is still open: bot4 breaker list says why")
+        tell_changed(resolved, done, actor, reason, warn)

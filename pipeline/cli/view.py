@@ -167,6 +167,8 @@ class StateTable:
         yield from _account(now.account, now.mode)
         yield f"model: {_model(now.model)}"
         yield f"at closes, net of costs: {_books(now)}"
+        if now.notices is not None:
+            yield "notices: " + ", ".join(f"{count} {name}" for name, count in now.notices.items())
 
 
 def _books(now: Snapshot) -> str:
@@ -306,6 +308,7 @@ def as_json(now: Snapshot, config: Mapping[str, Any]) -> dict[str, Any]:
         if now.nearest is None
         else {"component": now.nearest[0], **dataclasses.asdict(now.nearest[1])},
         "mode": now.mode.label,
+        **({} if now.notices is None else {"notices": dict(now.notices)}),
         "account": now.account.as_json(config["currency"]),
         **now.money(config["currency"]),
     }

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.kill.positions import held, listed
-from pipeline.kill.words import halt, kill_reason, mode
+from pipeline.kill.words import ACTOR, HaltReason, halt, kill_reason, mode
+from pipeline.notify.notice import Notice, Severity, to_nobody
 from pipeline.vocabulary import Mode
 from shm import Segment
 
@@ -18,9 +19,14 @@ class Closing:
     """Watches the word of the mode. All calls come from one thread."""
 
     def __init__(
-        self, segment: Segment, config: Mapping[str, Any], report: Callable[[str], None]
+        self,
+        segment: Segment,
+        config: Mapping[str, Any],
+        report: Callable[[str], None],
+        tell: Callable[[Notice], object] = to_nobody,
     ) -> None:
-        """Begin with a run that may be in any mode."""
+        """Begin with a run that may be in any mode; `tell` is given what came of a kill."""
+        self._tell = tell
         self._segment = segment
         self._config = config
         self._report = report
@@ -47,7 +53,21 @@ class Closing:
         is_flat = not left and is_told and not self._segment.depth("orders")
         is_late = now_ns - self._since_ns > self._config["kill"]["flatten_s"] * 1e9
         if is_flat or is_late or is_ending:
-            said = f"still held: {listed(left)}" if left else "nothing is held any more"
-            self._report(f"killed: {said}")
-            halt(self._segment, "killed", "supervisor")
+            notice = ended(left, kill_reason(self._segment))
+            self._report(notice.text)
+            if halt(self._segment, "killed", ACTOR):
+                self._tell(notice)
         return is_news
+
+
+def ended(left: Mapping[str, str], first: HaltReason | None) -> Notice:
+    """Return what is told of a kill that is over.
+
+    Args:
+        left: What is still held (`positions.held`).
+        first: Who killed it first, and why.
+    """
+    severity: Severity = "critical" if left else "info"
+    said = f"killed: still held: {listed(left)}" if left else "killed: nothing is held any more"
+    reason, actor = ("", "") if first is None else (first.reason, first.actor)
+    return Notice("kill", severity, said, reason, "" if actor == ACTOR else actor)

@@ -12,10 +12,10 @@ from pipeline.breakers.audit import FILE, AuditTrail
 from pipeline.breakers.by_hand import Act, Record
 from pipeline.kill import words
 from pipeline.kill.latch import KilledError, Latch, LatchFile
+from pipeline.kill.words import ACTOR
+from pipeline.notify.notice import Notice, to_nobody
 from pipeline.vocabulary import Mode
 from shm import Segment
-
-ACTOR = "supervisor"
 
 _END_S = 2.0  # for what is still to be written at the end
 
@@ -23,8 +23,17 @@ _END_S = 2.0  # for what is still to be written at the end
 class Latched:
     """The mode of one run, in its segment and on disk. All calls come from one thread."""
 
-    def __init__(self, folder: Path, report: Callable[[str], None]) -> None:
-        """Nothing is read or made yet; `folder` is the state directory."""
+    def __init__(
+        self,
+        folder: Path,
+        report: Callable[[str], None],
+        tell: Callable[[Notice], object] = to_nobody,
+    ) -> None:
+        """Nothing is read or made yet; `folder` is the state directory.
+
+        `tell` is given what this does, not what others have done to the words.
+        """
+        self._tell = tell
         self._file = LatchFile(folder)
         self._trail = AuditTrail(folder / FILE)
         self._report = report
@@ -82,23 +91,29 @@ class Latched:
         assert self._segment is not None
         before = words.raise_mode(self._segment, mode)
         if before < mode:
-            self._report(f"mode: {before.label} -> {mode.label}: {reason}")
+            said = f"mode: {before.label} -> {mode.label}: {reason}"
+            self._report(said)
             self._keep(before, Latch(mode, "", ACTOR, reason, trip))
+            self._tell(Notice("mode", "warning", said, reason))
 
     def kill(self, reason: str = "", trip: str = "manual") -> None:
         """Kill the run; or, without a reason, keep on disk that somebody else has."""
         assert self._segment is not None
         before = words.mode(self._segment)
-        if reason:
-            words.kill(self._segment, reason, ACTOR)
+        is_first = bool(reason) and words.kill(self._segment, reason, ACTOR)
         self._keep_killed(before, trip)
+        if is_first:
+            said = f"killed: {reason}; all positions are closed"
+            self._tell(Notice("kill", "critical", said, reason))
 
     def halt(self, reason: str, trip: str) -> None:
         """Have nothing sent any more: what is wrong may be wrong with closing positions too."""
         assert self._segment is not None
         before = words.mode(self._segment)
-        words.halt(self._segment, reason, ACTOR)
+        is_first = words.halt(self._segment, reason, ACTOR)
         self._keep_killed(before, trip)
+        if is_first:
+            self._tell(Notice("kill", "critical", f"halted: {reason}", reason))
 
     def _keep_killed(self, before: Mode, trip: str) -> None:
         assert self._segment is not None

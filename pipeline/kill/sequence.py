@@ -4,7 +4,8 @@ In this order, so that nothing is sent before anything can fail: the word in the
 on the disk, which may be full or hang; then, unless the configuration says otherwise, all positions
 are closed. On paper no order rests at a venue, so there is nothing to cancel. A run that works does
 it itself (`closing.py`). If its executor or its supervisor does not beat, it is ended, and its
-executor started alone (`alone.py`). Repeated, it goes on where it was.
+executor started alone (`alone.py`). Behind each of these acts, whoever is to be told is told.
+Repeated, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from typing import Any, Final
 from pipeline.breakers.by_hand import in_time
 from pipeline.kill.alone import END_S, Alone, end_supervisor
 from pipeline.kill.by_hand import attached
+from pipeline.kill.closing import ended
 from pipeline.kill.latch import Latch, LatchFile
 from pipeline.kill.positions import held, listed
 from pipeline.kill.words import HaltReason, halt, halt_reason, kill, kill_reason
+from pipeline.notify.notice import Notice
+from pipeline.notify.notifier import Notifier
 from pipeline.supervisor.start import AlreadyRunningError, NameLock
 from pipeline.vocabulary import Mode
 from shm import Segment, SegmentNotFoundError, ShmError
@@ -65,9 +69,19 @@ class Kill:
     """One operator's kill of one deployment."""
 
     def __init__(
-        self, name: str, folder: Path, actor: str, reason: str, report: Callable[[str], None]
+        self,
+        name: str,
+        folder: Path,
+        actor: str,
+        reason: str,
+        report: Callable[[str], None],
+        notifier: Notifier,
     ) -> None:
-        """Prepare it: `name` of the deployment, `folder` its state directory."""
+        """Prepare it: `name` of the deployment, `folder` its state directory.
+
+        `notifier` is told that it begins; and that it is over, if this process has ended it.
+        """
+        self._notifier = notifier
         self._name = name
         self._folder = folder
         self._actor = actor
@@ -82,8 +96,11 @@ class Kill:
                 self._set_words(segment)
             self._latch()
             if segment is not None:
+                with self._notifier.of(segment, borrows=True):
+                    self._tell_begun()
                 self._follow(segment)
                 return self._done
+        self._tell_begun()
         # Of a run that was beginning, either it sees the latch or this finds its segment.
         with attached(self._name) as segment:
             if segment is not None:
@@ -124,6 +141,15 @@ class Kill:
                 self._report(f"{why}: it is empty, so no run begins, but it does not say why")
             else:
                 self._report(f"{why}: a restart would trade again; mend that, and repeat this")
+
+    def _tell_begun(self) -> None:
+        if self._done.was_killed or not (self._done.run_id or self._done.latch):
+            return  # whoever did it has told it; or nothing was done
+        what = "all positions are closed" if self._done.flatten else "nothing is sent any more"
+        if not self._done.run_id:
+            what = "it was not running"
+        said = f"killed: {self._reason} (by {self._actor}); {what}"
+        self._notifier.tell(Notice("kill", "critical", said, self._reason, self._actor))
 
     def _follow(self, segment: Segment) -> None:
         config = _config(segment)
@@ -192,6 +218,8 @@ class Kill:
                             f"{adopted.path} is kept: repeat bot4 kill, or give up what is held "
                             f"(bot4 shm reap --name {name})"
                         )
+                    with self._notifier.of(adopted, borrows=True):
+                        self._notifier.tell(ended(self._done.held, self._done.first))
         finally:
             if lock is not None:
                 lock.release()

@@ -17,6 +17,9 @@ from pipeline.topology import HALT
 from pipeline.vocabulary import Mode
 from shm import RoleTakenError, Segment
 
+ACTOR = "supervisor"
+"""Who does what happens by itself."""
+
 _PATIENCE_S = 1.0
 
 

@@ -16,6 +16,7 @@ from pipeline.breakers.health import Distance, distances
 from pipeline.instruments import money_to_text
 from pipeline.kill.positions import committed
 from pipeline.kill.words import mode
+from pipeline.notify.notifier import COUNTS
 from pipeline.stage import Stage
 from pipeline.supervisor.account import Account, account
 from pipeline.vocabulary import BOOKS, Mode
@@ -100,7 +101,8 @@ class Snapshot:
     Money is in 1e-8 of the currency, positions in lots by symbol, the states of the breakers by
     component, in lower case. `feed` is what the feed has counted: topology.FEED_COUNTERS. `books`
     are those of each instrument, by symbol. `mode` is the run's, of which risk's own is a part;
-    `nearest` is the component, and the quantity, that is nearest to the limit of its health.
+    `nearest` is the component, and the quantity, that is nearest to the limit of its health;
+    `notices` is how many were delivered, failed and dropped, None if nobody is to be told.
     """
 
     time_ns: int
@@ -121,6 +123,7 @@ class Snapshot:
     mode: Mode
     account: Account
     nearest: tuple[str, Distance] | None
+    notices: Mapping[str, int] | None
 
     def total(self) -> Books:
         """Return the books of all instruments together."""
@@ -234,6 +237,7 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
         max(mode(segment), books.mode),
         books,
         _nearest(segment, config),
+        _notices(segment, config),
     )
 
 
@@ -271,6 +275,13 @@ def _books(segment: Segment, symbols: list[str]) -> dict[str, Books]:
         }
         for symbol, row in zip(symbols, cells, strict=True)
     }
+
+
+def _notices(segment: Segment, config: Mapping[str, Any]) -> dict[str, int] | None:
+    if not config["notify"]["command"]:
+        return None
+    words = segment.words("notices")
+    return {name: words.load(name) for name in COUNTS}
 
 
 def _nearest(segment: Segment, config: Mapping[str, Any]) -> tuple[str, Distance] | None:

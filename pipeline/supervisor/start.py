@@ -101,8 +101,9 @@ def open_segment(
 def _kept(config: bytes) -> dict[str, Any]:
     """Return what may not be another in a run that is gone on with."""
     made: dict[str, Any] = json.loads(config)
-    # The account of that run is in its segment.
+    # The account of that run is in its segment; who is told makes no other run of it.
     made.get("run", {}).pop("account", None)
+    made.pop("notify", None)
     return made
 
 

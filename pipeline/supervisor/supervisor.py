@@ -24,10 +24,13 @@ from pipeline.breakers.subscribers import Subscribers
 from pipeline.breakers.watch import BreakerWatch
 from pipeline.kill.closing import Closing
 from pipeline.kill.latched import Latched
-from pipeline.kill.positions import committed
 from pipeline.kill.words import halt_reason, is_killed
+from pipeline.mode import mode_of
+from pipeline.notify.notice import Notice
+from pipeline.notify.notifier import Notifier
+from pipeline.notify.own_mode import OwnMode
 from pipeline.process import pin
-from pipeline.requests import Handover
+from pipeline.requests import Handover, risk_account
 from pipeline.rules import RULES
 from pipeline.supervisor.child import Child, describe_exit
 from pipeline.supervisor.drain import Drain
@@ -83,7 +86,8 @@ class Supervisor:
         self._report = report
         self._settings = config["supervisor"]
         self._state_dir = Path(config["state_dir"])
-        self._latched = Latched(self._state_dir, report)
+        self._notifier = Notifier(config, report)
+        self._latched = Latched(self._state_dir, report, self._notifier.tell)
         self._keeper = Keeper(self._state_dir, report)
         policy = RestartPolicy(
             self._settings["restart_budget"],
@@ -137,6 +141,7 @@ class Supervisor:
                 segment,
                 self._latched.of(segment),
                 self._keeper.of(segment),
+                self._notifier.of(segment),
                 self._listening() as wake,
                 self._watching(segment, resumed),
             ):
@@ -148,6 +153,8 @@ class Supervisor:
                         child.close()
         finally:
             lock.release()
+            # Nobody has to wait for this: a run may begin, a kill has nothing more to do.
+            self._notifier.close(0.0 if self._signals > 1 else None)
 
     def _run(
         self,
@@ -162,7 +169,10 @@ class Supervisor:
         own = segment.words("supervisor.words")
         own.store("pid", os.getpid())
         self._counters = segment.counters_writer("restarts")
-        closing = Closing(segment, self.config, self._report)
+        notices = segment.words("notices")
+        closing = Closing(segment, self.config, self._report, self._notifier.tell)
+        kept = self.config.get("run", {}).get("account", {})
+        own_mode = OwnMode(risk_account(segment), mode_of(kept.get("mode", 0)))
         requests = Handover(segment, self._report)
         for name in self._processes:
             if resumed:
@@ -189,8 +199,12 @@ class Supervisor:
                 requests.look()
             self._keeper.look()
             self._check_account(segment)
+            if (notice := own_mode.look(risk_account(segment))) is not None:
+                self._notifier.tell(notice)
             if closing.look(is_ending=drain is not None):
                 self._latched.kill()
+            for name, count in self._notifier.counts().items():
+                notices.store(name, count)
             now = time.monotonic()
             if now >= next_report:
                 progress(self.snapshot(segment))
@@ -304,11 +318,11 @@ class Supervisor:
             )
             return
         self._counters.add(name)
-        self._report(
-            f"{name} (pid {child.pid}) ended: {how}; starting it again"
-            + (f" in {delay:.2f} s" if delay else "")
-        )
+        said = f"{name} (pid {child.pid}) ended: {how}; starting it again"
+        said += f" in {delay:.2f} s" if delay else ""
+        self._report(said)
         self._due[name] = time.monotonic() + delay
+        self._notifier.tell(Notice("stage", "warning", said, how))
 
     def _check_beats(self, segment: Segment, drain: Drain | None) -> None:
         now = time.monotonic_ns()
@@ -336,7 +350,7 @@ class Supervisor:
 
     def _check_account(self, segment: Segment) -> None:
         """Kill the run if risk has found a limit breached that does so."""
-        killed = int(committed(segment, "risk", "account")["killed"][0])
+        killed = int(risk_account(segment)["killed"])
         if killed and not is_killed(segment):
             code = Denial(killed)
             trip = "drawdown" if code is Denial.DRAWDOWN else "loss"
@@ -364,6 +378,7 @@ class Supervisor:
                 lambda reason: self._latched.halt(reason, "breakers"),
                 now_ns=time.monotonic_ns(),
                 publish=subscribers.publish,
+                tell=self._notifier.tell,
                 raise_mode=self._latched.raise_mode,
                 lag_ns=writer.lag_ns,
                 resumed=resumed,

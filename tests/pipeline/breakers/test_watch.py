@@ -16,6 +16,7 @@ from pipeline import topology
 from pipeline.breakers.settings import apply, settings_of
 from pipeline.breakers.subscribers import Event
 from pipeline.breakers.watch import BreakerWatch
+from pipeline.notify.notice import Notice
 from pipeline.vocabulary import Mode
 from shm import Breaker, Breakers, EventKind, GlobalState, Segment, State
 from shm.host import process_start
@@ -33,6 +34,7 @@ class Stand:
         self.forced = forced or {}
         self.said: list[str] = []
         self.events: list[Event] = []
+        self.told: list[Notice] = []
         self.halts: list[str] = []
         self.lag = 0
         self.resume()
@@ -49,6 +51,7 @@ class Stand:
             self.halts.append,
             now_ns=self.cast.now,
             publish=self.events.append,
+            tell=self.told.append,
             raise_mode=self.raise_mode,
             lag_ns=lambda now_ns: self.lag,
             resumed=killed,
@@ -151,6 +154,8 @@ def test_a_feed_that_is_silent_opens_its_breaker_and_the_global_one(new_stand: N
         f"breaker feed.sim: closed -> open: {what} (5 consecutive failures)",
         f"global breaker: closed -> open: feed.sim is open ({what}); new risk is refused",
     ]
+    assert [each.text for each in stand.told] == stand.said
+    assert [each.severity for each in stand.told] == ["warning", "critical"]
     assert (stand.word("mode"), stand.halts) == (Mode.NORMAL, [])
 
 
@@ -162,7 +167,10 @@ def test_what_is_well_again_is_closed_after_its_probes(new_stand: NewStand) -> N
     stand.said.clear()
     stand.run(29 * SECOND)
     assert stand.said == []
+    stand.told.clear()
     stand.run(2 * SECOND)
+    assert [each.text for each in stand.told] == stand.said[1:]  # not of the probes
+    assert {each.severity for each in stand.told} == {"info"}
     assert stand.states()["risk"] == State.CLOSED
     assert stand.said == [
         "breaker risk: open -> half-open: the cooldown is over, probes are let through",
@@ -181,6 +189,7 @@ def test_probes_that_fail_say_why(new_stand: NewStand) -> None:
     assert stand.said[1].startswith("breaker ml: half-open -> open: age of the last heartbeat ")
     assert stand.said[1].endswith(" ms > 1500 ms (its probes failed)")
     assert stand.breaker("ml").attempt == 1
+    assert len(stand.told) == 1  # it was open, and is
 
 
 def test_what_is_not_critical_leaves_the_global_one_degraded(new_stand: NewStand) -> None:
@@ -482,6 +491,8 @@ def test_a_component_that_is_not_critical_may_open_for_less_than_a_look(
     stand.breaker("ta").reset(stand.cast.now, actor="ann", reason="seen")
     stand.run()
     assert stand.halts == []
+    told = [(each.kind, each.operator, each.reason) for each in stand.told]
+    assert told == [("breaker", "ann", "to see"), ("breaker", "ann", "seen")]
 
 
 # What an operator has left forced open
@@ -505,6 +516,7 @@ def test_what_was_forced_open_before_the_start_never_closes(new_cast: Cast) -> N
         "global breaker: unknown -> open: orders.sim is forced-open; new risk is refused",
     ]
     assert stand.halts == []
+    assert stand.told == []  # when it was forced open, it was
     new_cast.begin()
     stand.run(SECOND)
     stand.breaker("orders.sim").reset(new_cast.now, actor="ann", reason="well again")

@@ -14,6 +14,7 @@ from pipeline.kill.closing import Closing
 from pipeline.kill.latch import KilledError, LatchFile
 from pipeline.kill.latched import Latched
 from pipeline.kill.words import halt_reason, is_killed, kill, kill_reason, mode
+from pipeline.notify.notice import Notice
 from pipeline.vocabulary import Mode
 from shm import Segment
 
@@ -24,7 +25,8 @@ class Hand:
     def __init__(self, folder: Path) -> None:
         self.file = LatchFile(folder)
         self.said: list[str] = []
-        self.latched = Latched(folder, self.said.append)
+        self.told: list[Notice] = []
+        self.latched = Latched(folder, self.said.append, self.told.append)
 
     def trail(self) -> list[tuple[str, str, str, str]]:
         """What the audit trail says of the mode: from, to, cause and actor."""
@@ -46,6 +48,8 @@ def test_a_mode_is_raised_kept_and_recorded(segment: Segment, hand: Hand) -> Non
         assert mode(segment) is Mode.REDUCED
         hand.latched.raise_mode(Mode.PAUSED, "late")
     assert hand.said == ["mode: normal -> reduced: the global breaker opened: x"]
+    why = "the global breaker opened: x"
+    assert hand.told == [Notice("mode", "warning", hand.said[0], why)]
     held = hand.file.read()
     assert (held.mode, held.actor, held.trip) == (Mode.REDUCED, "supervisor", "breakers")
     assert hand.trail() == [("normal", "reduced", "breakers", "supervisor")]
@@ -86,11 +90,17 @@ def test_a_kill_by_a_limit_latches_a_breach(segment: Segment, hand: Hand) -> Non
 def test_a_limit_stays_the_trip_when_the_kill_is_followed(
     segment: Segment, hand: Hand, config: dict[str, Any]
 ) -> None:
-    closing = Closing(segment, config, hand.said.append)
+    closing = Closing(segment, config, hand.said.append, hand.told.append)
     with hand.latched.of(segment):
         hand.latched.kill("drawdown", "drawdown")
         assert closing.look(is_ending=False)
         hand.latched.kill()
+        assert not closing.look(is_ending=True)
+        hand.latched.halt("and ta died", "system")
+    assert [each.text for each in hand.told] == [
+        "killed: drawdown; all positions are closed",
+        "killed: nothing is held any more",
+    ]
     assert hand.file.read().trip == "drawdown"
     assert hand.trail() == [("normal", "emergency", "drawdown", "supervisor")]
 

@@ -109,6 +109,16 @@ def test_the_table_of_the_breakers_may_be_another_and_that_is_said(
         assert not resumed
 
 
+def test_who_is_told_makes_no_other_run_of_it(name: str, layout: Layout) -> None:
+    before = Segment.create(name, layout, blobs={"config": b'{"a":1,"notify":{"command":[]}}'})
+    before.disown()
+    before.close()
+    config = b'{"a":1,"notify":{"command":["tell"]}}'
+    segment, resumed = open_segment(name, layout, config, lambda text: None)
+    with segment:
+        assert resumed
+
+
 def test_another_layout_removes_it_and_says_why(name: str, layout: Layout) -> None:
     other = Segment.create(name, Layout(WordsSpec("w", ("x",))))
     other.disown()

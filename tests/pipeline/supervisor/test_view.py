@@ -222,6 +222,18 @@ def test_a_line_has_rate_and_restarts_once_there_are_any(busy: Snapshot, config:
     assert line.endswith(", blend +300.0 bp (60 trades), 12 restarts, mode emergency")
 
 
+def test_notices_are_counted_where_somebody_is_told(
+    segment: Segment, config: Config, stages: Mapping[str, Stage], idle: Snapshot
+) -> None:
+    assert idle.notices is None
+    assert "notices" not in as_json(idle, config)
+    config["notify"]["command"] = ["tell"]
+    segment.words("notices").store("failed", 2)
+    now = snapshot(segment, config, stages)
+    assert as_json(now, config)["notices"] == {"delivered": 0, "failed": 2, "dropped": 0}
+    assert "notices: 0 delivered, 2 failed, 0 dropped" in shown(now, None, config, WIDTH)
+
+
 def test_json_has_null_for_what_was_not_measured(idle: Snapshot, config: Config) -> None:
     figures = as_json(idle, config)
     assert figures["tick_to_order"] == {
