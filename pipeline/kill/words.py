@@ -8,6 +8,7 @@ either, with a name and a reason; the first one is kept.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,16 +37,37 @@ class HaltReason:
 
 
 def halt(segment: Segment, reason: str, actor: str) -> bool:
-    """Halt the run; return False if somebody else had. The reason of whoever killed it is kept."""
-    kill(segment, reason, actor)
-    return segment.words("run").compare_and_swap("halted", 0, 1) == 0
+    """Halt the run; return False if somebody else had. The reason of whoever killed it is kept.
+
+    The halt word comes before the mode: no step between the two closes a position.
+    """
+
+    def stop() -> bool:
+        is_first = segment.words("run").compare_and_swap("halted", 0, 1) == 0
+        raise_mode(segment, Mode.EMERGENCY)
+        return is_first
+
+    is_first = _stop(segment, reason, actor, stop)
+    return stop() if is_first is None else is_first
 
 
 def kill(segment: Segment, reason: str, actor: str) -> bool:
-    """Raise the mode to EMERGENCY; return False if the run was killed, whose reason is kept.
+    """Raise the mode to EMERGENCY; return False if the run was killed, whose reason is kept."""
+    return bool(
+        _stop(
+            segment,
+            reason,
+            actor,
+            lambda: raise_mode(segment, Mode.EMERGENCY) is not Mode.EMERGENCY,
+        )
+    )
 
-    The reason is written before the word, so whoever sees the word can read it. The writer's lock
-    on the row keeps two from writing at once, and is the kernel's to take from one that is killed.
+
+def _stop(segment: Segment, reason: str, actor: str, stop: Callable[[], bool]) -> bool | None:
+    """Return what `stop` does, with the reason kept; None if the run was killed before.
+
+    The reason is written before any word, so whoever sees one can read it. The writer's lock on the
+    row keeps two from writing at once, and is the kernel's to take from one that is killed.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while not is_killed(segment):
@@ -54,20 +76,20 @@ def kill(segment: Segment, reason: str, actor: str) -> bool:
         except RoleTakenError:
             # Somebody is halting at this moment. Whether or not it gets that far, this one does.
             if time.monotonic() > deadline:
-                return raise_mode(segment, Mode.EMERGENCY) is not Mode.EMERGENCY
+                return stop()
             continue
         try:
             if is_killed(segment):
-                return False
+                return None
             row = np.zeros(1, HALT)
             row["time_ns"] = time.monotonic_ns()
             row["actor"] = actor.encode()[: HALT["actor"].itemsize]
             row["reason"] = reason.encode()[: HALT["reason"].itemsize]
             writer.write(0, row)
-            return raise_mode(segment, Mode.EMERGENCY) is not Mode.EMERGENCY
+            return stop()
         finally:
             writer.close()
-    return False
+    return None
 
 
 def mode(segment: Segment) -> Mode:

@@ -354,7 +354,8 @@ class Supervisor:
         if killed and not is_killed(segment):
             code = Denial(killed)
             trip = "drawdown" if code is Denial.DRAWDOWN else "loss"
-            self._latched.kill(f"limit reached: {code.name} (risk.{RULES[code].key})", trip)
+            stop = self._latched.kill if self.config["kill"]["flatten"] else self._latched.halt
+            stop(f"limit reached: {code.name} (risk.{RULES[code].key})", trip)
 
     @contextlib.contextmanager
     def _watching(self, segment: Segment, resumed: bool) -> Iterator[None]:

@@ -56,10 +56,27 @@ def test_a_loss_of_the_day_outlives_a_restart_until_it_is_rebased(
     assert after["day_open_e8"] == after["equity_e8"] == kept["equity_e8"]
 
 
+FALLING = {
+    **LOSING,
+    "risk__daily_loss": "0",
+    "equity": "10000",
+    "ml__order_notional": "150",
+    "risk__drawdown_bp": "20",
+    "risk__reduce_bp": "0",
+}
+
+
+def test_a_drawdown_only_stops_if_positions_are_not_to_be_closed(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path, **FALLING, kill__flatten="false") as run:
+        told, errors = run.end(4)
+    assert told["exit_reason"] == "halted: limit reached: DRAWDOWN (risk.drawdown_bp)"
+    assert "positions are closed" not in errors
+    latch = LatchFile(tmp_path).read()
+    assert (latch.is_killed, latch.trip) == (True, "drawdown")
+
+
 def test_a_drawdown_kills_and_stays_until_it_is_rebased(name: str, tmp_path: Path) -> None:
-    limits = {**LOSING, "risk__daily_loss": "0", "equity": "10000", "ml__order_notional": "150"}
-    limits |= {"risk__drawdown_bp": "20", "risk__reduce_bp": "0"}
-    with Started(name, tmp_path, **limits) as run:
+    with Started(name, tmp_path, **FALLING) as run:
         _, errors = run.end(4)
     assert "killed: limit reached: DRAWDOWN (risk.drawdown_bp)" in errors
     kept = figures(tmp_path)
