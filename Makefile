@@ -7,7 +7,10 @@ NATIVE := $(wildcard */native/*.hpp */native/binding/* */binding/* */*/native/*.
 # pip's view of what the build needs, so that pyproject.toml stays the only list of it.
 BUILD_REQUIRES = $(BIN)/python -c 'import tomllib; \
 	print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
-PIP := $(BIN)/pip --quiet --disable-pip-version-check
+# Python compiles what is imported, a fraction of what is installed.
+PIP := PIP_NO_COMPILE=1 $(BIN)/pip --quiet --disable-pip-version-check
+# One more than there are CPUs: most tests of runs wait for something.
+WORKERS = $(shell echo $$(($$(nproc) + 1)))
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench clean tools
@@ -26,7 +29,7 @@ run: $(VENV)/.built  #-- Build, then run; ARGS="--duration 15" ends it after 15 
 	@$(BIN)/bot4 run $(ARGS) $(STRAY)
 
 test: $(VENV)/.dev  #-- All tests, with the coverage gates; ARGS="-k name" selects
-	$(BIN)/pytest $(or $(strip $(ARGS) $(STRAY)),--numprocesses auto --cov)
+	$(BIN)/pytest $(or $(strip $(ARGS) $(STRAY)),--numprocesses $(WORKERS) --cov)
 
 lint: $(VENV)/.dev  #-- ruff and mypy --strict
 	$(BIN)/ruff check
