@@ -10,7 +10,7 @@ import click
 from pipeline.breakers.audit import FILE, AuditTrail
 from pipeline.breakers.by_hand import Act, Record
 from pipeline.cli.config import configuration_flags, flags
-from pipeline.cli.failure import FAILURE, NOT_RUNNING, exit_with_message
+from pipeline.cli.failure import FAILURE, NOT_RUNNING, exit_with_message, warn
 from pipeline.cli.responsible import responsible
 from pipeline.cli.running import foreign
 from pipeline.config import load
@@ -42,20 +42,16 @@ def command(
     ended, and the executor started alone. Exit code 1 if what was to be closed is still held; do it
     again then.
     """
-
-    def say(text: str) -> None:
-        click.echo(f"bot4: {text}", err=True)
-
     with exit_with_message():
         loaded = load(config_file, flags=flags(name, settings))
         config = loaded.config
         folder = Path(config.state_dir)
         if not _is_known(config.name, folder):
-            say(f"{config.name} is not running; start it (bot4 run), or give its --name")
+            warn(f"{config.name} is not running; start it (bot4 run), or give its --name")
             raise click.exceptions.Exit(NOT_RUNNING)
-        with Notifier(loaded.resolved(), say) as notifier:
-            done = Kill(config.name, folder, actor, reason, say, notifier).run()
-            act = Act(AuditTrail(folder / FILE), done.run_id, actor, reason, say)
+        with Notifier(loaded.resolved(), warn) as notifier:
+            done = Kill(config.name, folder, actor, reason, warn, notifier).run()
+            act = Act(AuditTrail(folder / FILE), done.run_id, actor, reason, warn)
             before = Mode.EMERGENCY.label if done.was_killed else ""
             if done.run_id or done.latch is not None:
                 act.note(Record("mode", before, Mode.EMERGENCY.label, "killed"))
@@ -65,7 +61,7 @@ def command(
                 for line in _lines(config.name, reason, done):
                     click.echo(line)
     if others := "" if done.run_id else foreign(list_segments(config.name)):
-        say(f"a run goes on: {others}")
+        warn(f"a run goes on: {others}")
     if others or not done.is_done:
         raise click.exceptions.Exit(FAILURE)
 

@@ -24,9 +24,8 @@ PASSED_ON: Final = (
 """The variables that it is given, where there are any: to find programs, a home and a way out."""
 
 _KEPT: Final = 2048  # bytes of what it prints
-_MOST: Final = (
-    1 << 24
-)  # bytes that it may print: they are read by a process that has a run to watch
+# Bytes that it may print: they are read by a process that has a run to watch.
+_MOST: Final = 1 << 24
 _READ: Final = 1 << 16
 _LOOK_S: Final = 0.1  # how late the end of a run may be noticed
 
