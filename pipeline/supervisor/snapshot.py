@@ -91,7 +91,10 @@ class Answers:
             return "stale"
         if not self.asked:
             return "none"
-        return "degraded" if self.missing == self.asked else "in use"
+        if self.missing < self.asked:
+            return "in use"
+        # Rows that lack a feature, as at the beginning, are no fault of anybody.
+        return "degraded" if self.late or self.refused or self.unasked else "warming up"
 
 
 @dataclass(frozen=True, slots=True)

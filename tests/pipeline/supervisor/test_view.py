@@ -266,7 +266,11 @@ def test_what_does_not_go_to_a_terminal_is_wide_enough() -> None:
     ("answers", "said"),
     [
         (Answers(0, 0, 0), "none has been asked"),
-        (Answers(5, 5, 0), "degraded, 0 answers, 5 without an answer"),
+        (Answers(5, 5, 0), "warming up, 0 answers, 5 without an answer"),
+        (
+            Answers(5, 5, 0, late=2),
+            "degraded, 0 answers, 5 without an answer (its process: 2 late)",
+        ),
         (Answers(5, 1, 2), "stale, 2 answers, 1 without an answer, 2 for which too old"),
         (Answers(5, 0, 0), "in use, 5 answers"),
         (
