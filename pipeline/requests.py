@@ -46,7 +46,7 @@ class Request:
         kind: What.
         actor: Who.
         reason: Why.
-        amount: As `ControlKind` says.
+        amount, index: As `ControlKind` says.
         limits: For APPLY: (number, new value) of each limit.
         live: Values in [risk], by their keys, that are others than at the start once this is done;
             None: as before.
@@ -56,6 +56,7 @@ class Request:
     actor: str
     reason: str
     amount: int = 0
+    index: int = 0
     limits: Sequence[tuple[int, int]] = ()
     live: Mapping[str, Any] | None = None
 
@@ -97,7 +98,7 @@ class Turn:
         row = np.zeros(1, REQUEST)
         row["request"], row["kind"] = self._last, request.kind
         row["amount"], row["limits"] = request.amount, len(request.limits)
-        for i, (index, value) in enumerate(request.limits):
+        for i, (index, value) in enumerate(request.limits or [(request.index, 0)]):
             row["index"][0, i], row["value"][0, i] = index, value
         row["actor"] = request.actor.encode()[: REQUEST["actor"].itemsize]
         row["reason"] = request.reason.encode()[: REQUEST["reason"].itemsize]
@@ -227,6 +228,7 @@ def _records(row: np.void) -> list[Array]:
     records["index"][:count] = row["index"][:count]
     records["amount"][:count] = row["value"][:count]
     records["kind"][count], records["amount"][count] = row["kind"], row["amount"]
+    records["index"][count] = 0 if count else row["index"][0]
     return [records[i : i + 1] for i in range(count + 1)]
 
 

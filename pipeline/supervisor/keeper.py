@@ -79,6 +79,7 @@ class Keeper:
         self._currency = config["currency"]
         kept = config.get("run", {}).get("account", {})
         self._others = load_object("workers.risk.currency:Currencies").of(config).names
+        self._worth: Any = load_object("workers.risk.currency:worth_e8")
         self._opened_e8 = kept.get("opened_e8", to_e8(config["equity"]))
         self._flows_e8 = kept.get("flows_e8", 0)
         try:
@@ -124,7 +125,10 @@ class Keeper:
             return None
         figures = {name: int(cell[name]) for name in (*OPENING, "value_e8")}
         figures["opened_e8"] = self._opened_e8
-        figures["flows_e8"] = self._flows_e8 + int(cell["flows_e8"])
+        flows_e8 = int(cell["flows_e8"]) + sum(
+            self._worth(int(each["flows_e8"]), each) for each in currencies[: len(self._others)]
+        )
+        figures["flows_e8"] = self._flows_e8 + flows_e8
         balances = {
             name: (
                 int(each["cash_e8"]) + int(each["value_e8"]),

@@ -84,7 +84,7 @@ def test_deposits_and_withdrawals(name: str, tmp_path: Path) -> None:
         done = ask(run, "flow", "-999999999", "--reason", "all", "--actor", "anna")
         assert (done.exit_code, done.stdout) == (1, "")
         assert done.stderr == (
-            "bot4: flow was -999999999, must leave some of the equity, 100499999.5 USDT; "
+            "bot4: flow was -999999999 USDT, must leave some of the equity, 100499999.5 USDT; "
             "nothing was booked\n"
         )
         account = risk_account(run.segment)
