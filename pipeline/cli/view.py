@@ -157,6 +157,11 @@ class StateTable:
         )
         said = ("trades", "quotes", "connects", "gaps", "resyncs", "malformed")
         yield "feed: " + ", ".join(f"{now.feed[name]:,} {name}" for name in said)
+        bars = now.bars
+        yield (
+            f"bars: {bars['closed']:,} closed, {bars['late_trades']:,} trades too late for one, "
+            f"{bars['restarts']:,} restarts of the indicators"
+        )
         yield f"{now.orders:,} orders, {now.fills:,} fills, {now.denied:,} intents denied"
         yield f"equity {_money(now.equity_e8)} {currency}, pnl {_money(now.pnl_e8)} {currency}"
         if now.account.balances:
@@ -281,6 +286,7 @@ def as_json(now: Snapshot, config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "stages": now.stages(),
         "feed": dict(now.feed),
+        "bars": dict(now.bars),
         "tick_to_order": now.latency(),
         "orders": now.orders,
         "fills": now.fills,

@@ -105,7 +105,9 @@ class Snapshot:
     component, in lower case. `feed` is what the feed has counted: topology.FEED_COUNTERS. `books`
     are those of each instrument, by symbol. `mode` is the run's, of which risk's own is a part;
     `nearest` is the component, and the quantity, that is nearest to the limit of its health;
-    `notices` is how many were delivered, failed and dropped, None if nobody is to be told.
+    `notices` is how many were delivered, failed and dropped, None if nobody is to be told. `bars`
+    is how many have closed, how many trades came too late for any, and how often the indicators
+    began anew: after a loss, a long gap, or a clock set back.
     """
 
     time_ns: int
@@ -126,6 +128,7 @@ class Snapshot:
     mode: Mode
     account: Account
     nearest: tuple[str, Distance] | None
+    bars: Mapping[str, int]
     notices: Mapping[str, int] | None
 
     def total(self) -> Books:
@@ -240,6 +243,7 @@ def snapshot(segment: Segment, config: Mapping[str, Any], stages: Mapping[str, S
         max(mode(segment), books.mode),
         books,
         _nearest(segment, config),
+        _bars(segment),
         _notices(segment, config),
     )
 
@@ -277,6 +281,15 @@ def _books(segment: Segment, symbols: list[str]) -> dict[str, Books]:
             for name, cell in zip(BOOKS, row, strict=True)
         }
         for symbol, row in zip(symbols, cells, strict=True)
+    }
+
+
+def _bars(segment: Segment) -> dict[str, int]:
+    state = committed(segment, "ta", "bars")
+    return {
+        "closed": int(state["bars"].sum()),
+        "late_trades": int(state["late"].sum()),
+        "restarts": int(state["restarts"].sum()),
     }
 
 

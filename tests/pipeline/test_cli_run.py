@@ -69,7 +69,7 @@ def test_a_run_over_some_events_prints_one_object_with_every_figure(
     assert figures.keys() == {
         *("run_id", "seconds", "exit_reason", "stages", "tick_to_order", "orders", "fills"),
         *("denied", "queues", "currency", "pnl", "equity", "memory_mb", "model", "books"),
-        *("breakers", "global_breaker", "feed", "breaker_nearest", "mode", "account"),
+        *("breakers", "global_breaker", "feed", "bars", "breaker_nearest", "mode", "account"),
     }
     account = figures["account"]
     assert account["denied"].keys() <= {code.name for code in CHECKS}

@@ -71,6 +71,7 @@ def busy(segment: Segment, config: Config, stages: Mapping[str, Stage]) -> Snaps
         pnl_e8=-98_765_432_100,
         positions={"BTCUSDT": 1_694, "ETHUSDT": 0, "SOLUSDT": -5},
         model=Answers(1_000, 30, 0),
+        bars={"closed": 12_345, "late_trades": 6, "restarts": 7},
         books={
             symbol: {
                 "ta": Book(1_000, -12_345.678, 5.0),
@@ -134,6 +135,7 @@ def test_a_wide_table_has_every_column(busy: Snapshot, config: Config) -> None:
         *("1.0", "123,456.8", "1.0", "123,456.8"),
     ]
     assert lines[2].split()[8:] == ["-", "-", "1.0", "123,456.8"]  # nothing is before the feed
+    assert "bars: 12,345 closed, 6 trades too late for one, 7 restarts of the indicators" in lines
     assert "1,234,567 orders, 1,234,568 fills, 99,999 intents denied" in lines
     assert "equity 123,456,789.01 USDT, pnl -987.65 USDT" in lines
     assert "held: 0.01694 BTCUSDT, -0.005 SOLUSDT" in lines
