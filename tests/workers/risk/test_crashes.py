@@ -380,7 +380,9 @@ class History(RuleBasedStateMachine):
         assert decided["intent_id"].tolist() == self.sent
         approved = decided[decided["kind"] == OutcomeKind.APPROVED]
         assert orders["intent_id"].tolist() == approved["intent_id"].tolist()
-        assert orders["order_id"].tolist() == list(range(1, len(orders) + 1))
+        # One that names the cell of an order which is still open is left out.
+        ids = orders["order_id"].tolist()
+        assert ids == sorted(set(ids))
 
 
 @pytest.mark.parametrize("kernel", ["native", "reference"])
