@@ -13,12 +13,12 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from pipeline.instruments import instruments_from
+from pipeline.instruments import Instrument, instruments_from
 from pipeline.kill.positions import executor_cells, quantities
 from pipeline.money import BASIS_POINTS, INT64_MAX
 from pipeline.records import ORDER, Array
@@ -133,19 +133,35 @@ class Alone:
         return True
 
     def _order(self, orders: Any) -> None:
-        """Order the closing of each position; one that cannot be does not hold up the others."""
+        """Order the closing of each position; one that cannot be does not hold up the others.
+
+        What the ring has no room for is left to the next attempt.
+        """
         for index, cell in enumerate(executor_cells(self._segment)):
-            if cell["position"]:
+            for quantity in slices(abs(int(cell["position"])), self._instruments[index]):
                 self._sent += 1
-                record = closing_order(index, cell, _OWN_IDS + self._sent)
+                record = closing_order(index, cell, quantity, _OWN_IDS + self._sent)
                 record["sequence"] = orders.published
                 # Behind all that risk has published, so that nobody takes it for a repetition.
                 record["cause_step"] = _OWN_IDS + self._sent
-                orders.push(record)
+                if not orders.push(record):
+                    break
 
 
-def closing_order(index: int, cell: np.void, order_id: int) -> Array:
-    """Return the order that closes a position of the executor, reduce only, at the collar."""
+def slices(lots: int, instrument: Instrument) -> Iterator[int]:
+    """Yield the orders that close so many lots: as few as the venue's largest order allows.
+
+    All of them at once, and by no limit of our own: whoever is alone has no time for more. They are
+    alike, so that the last is none that the venue would not take.
+    """
+    largest = instrument.max_quantity_e8 // instrument.lot_e8
+    count = -(-lots // largest) if largest else int(lots != 0)
+    for i in range(count):
+        yield lots // count + (i < lots % count)
+
+
+def closing_order(index: int, cell: np.void, quantity: int, order_id: int) -> Array:
+    """Return an order that closes some of an executor's position, reduce only, at the collar."""
     buys = cell["position"] < 0
     quote = int(cell["ask"] if buys else cell["bid"])
     bound = BASIS_POINTS + _COLLAR_BP if buys else BASIS_POINTS - _COLLAR_BP
@@ -155,6 +171,6 @@ def closing_order(index: int, cell: np.void, order_id: int) -> Array:
     order["order_id"] = order_id
     order["side"] = Side.BUY if buys else Side.SELL
     order["reduce_only"] = 1
-    order["quantity"] = abs(int(cell["position"]))
+    order["quantity"] = quantity
     order["limit"] = min(quote * bound // BASIS_POINTS, INT64_MAX)
     return order

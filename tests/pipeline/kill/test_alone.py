@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 
 from pipeline import topology
 from pipeline.breakers.settings import begin
-from pipeline.kill.alone import Alone, closing_order
-from pipeline.kill.positions import executor_cells, held
+from pipeline.instruments import instruments_from
+from pipeline.kill.alone import Alone, closing_order, slices
+from pipeline.kill.positions import committed, executor_cells, held
 from pipeline.kill.words import halt, kill
 from pipeline.records import CONTEXT, TICK, Array
 from pipeline.supervisor.start import encoded
@@ -75,11 +77,36 @@ def test_under_the_halt_word_it_sends_nothing(left: Segment, config: dict[str, A
 
 
 @pytest.mark.parametrize(("position", "side", "limit"), [(3, Side.SELL, 950), (-3, Side.BUY, 1051)])
-def test_an_order_closes_the_whole_position_at_the_collar(
+def test_an_order_closes_at_the_collar(
     left: Segment, position: int, side: Side, limit: int
 ) -> None:
     cell: Array = executor_cells(left)[:1].copy()
     cell["position"] = position
-    order = closing_order(2, cell[0], 77)
+    order = closing_order(2, cell[0], 3, 77)
     told = ["instrument", "order_id", "side", "reduce_only", "quantity", "limit", "stop"]
     assert order[told][0].tolist() == (2, 77, side, 1, 3, limit, 0)
+
+
+def test_it_sends_no_order_that_is_larger_than_the_venue_takes(
+    left: Segment, config: dict[str, Any]
+) -> None:
+    config["instruments"][0]["max_quantity"] = "0.00001"  # a lot
+    config["instruments"][1]["max_quantity"] = "0.0004"  # 4 lots
+    config["instruments"][0]["min_quantity"] = config["instruments"][1]["min_quantity"] = "0"
+    assert close_all(left, config) == ({}, [])
+    executor: Any = committed(left, "executor", "stage")[0]
+    assert executor["last_trade_id"] == 3 + 2
+
+
+@pytest.mark.parametrize(
+    ("lots", "largest", "quantities"),
+    [
+        *((0, 0, []), (5, 0, [5]), (0, 4, []), (4, 4, [4])),
+        *((5, 4, [3, 2]), (13, 4, [4, 3, 3, 3]), (2**63 - 1, 2**62, [2**62, 2**62 - 1])),
+    ],
+)
+def test_slices_are_few_and_alike(
+    config: dict[str, Any], lots: int, largest: int, quantities: list[int]
+) -> None:
+    instrument = replace(instruments_from(config)[0], lot_e8=1, max_quantity_e8=largest)
+    assert list(slices(lots, instrument)) == quantities
