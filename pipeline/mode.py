@@ -4,7 +4,7 @@
 |---|---|---|---|---|
 | NORMAL | yes | yes | yes | no |
 | PAUSED | 202 | yes | yes | no |
-| REDUCED | 203 | yes | yes | yes |
+| REDUCED | 203 | yes | yes | all but `risk.reduced_bp` |
 | EMERGENCY | 201 | 201 | yes | yes |
 | halted, in any mode | 201 | 201 | 201 | no |
 

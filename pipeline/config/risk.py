@@ -117,6 +117,7 @@ class Risk(Table):
         default=1500, description="loss since the high-water mark that halts, bp"
     )
     reduce_bp: BasisPoints = Field(default=1000, description="and that allows reducing only, bp")
+    reduced_bp: BasisPoints = Field(default=0, description="what REDUCED leaves of a position, bp")
     losses: Number = Field(default=5, description="losing round trips in a row that pause")
     losses_cooldown_s: LongSeconds = Field(default=10, description="for so long, s")
     losses_resume: bool = Field(default=True, description="then without an operator")

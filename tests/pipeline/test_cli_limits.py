@@ -27,12 +27,14 @@ FIELDS = {
     "weekly_loss": "weekly_e8",
     "monthly_loss": "monthly_e8",
     **{key: key for key in ("leverage_bp", "drawdown_bp", "reduce_bp", "positions", "collar_bp")},
+    "reduced_bp": "reduced_bp",
 }
 
 
 @pytest.mark.parametrize("preset", ["conservative", "standard", "aggressive"])
 def test_what_is_shown_in_force_is_what_risk_decides_by(preset: str) -> None:
-    config = changed(Config().resolved(), {"risk.preset": preset}, "here").resolved()
+    own = {"risk.preset": preset, "risk.reduced_bp": "7"}
+    config = changed(Config().resolved(), own, "here").resolved()
     limits = RiskLimits.of(config)
     for key, field in FIELDS.items():
         shown = in_force(key, config["risk"][key], config["risk"])

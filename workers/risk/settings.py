@@ -36,6 +36,7 @@ class RiskSettings(NamedTuple):
         symbol_burst, venue_burst, global_burst: That many at once.
         daily_e8, weekly_e8, monthly_e8: Losses; that much is refused, inclusive.
         drawdown_bp, reduce_bp: Fall from the high-water mark; that much is refused, inclusive.
+        reduced_bp: Of equity, what may stay of a position in REDUCED; 0: nothing.
         jump_bp: A mark farther from the last one needs another to confirm it.
     """
 
@@ -75,6 +76,7 @@ class RiskSettings(NamedTuple):
     monthly_e8: int
     drawdown_bp: int
     reduce_bp: int
+    reduced_bp: int
     losses: int
     losses_ns: int
     losses_resume: int
@@ -309,6 +311,7 @@ def _settings(config: Mapping[str, Any]) -> RiskSettings:
         monthly_e8=money("monthly_loss"),
         drawdown_bp=_tightened(risk["drawdown_bp"], risk),
         reduce_bp=_tightened(risk["reduce_bp"], risk),
+        reduced_bp=risk["reduced_bp"],
         losses=risk["losses"],
         losses_ns=risk["losses_cooldown_s"] * _NS_PER_S,
         losses_resume=int(risk["losses_resume"]),

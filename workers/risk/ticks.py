@@ -1,12 +1,7 @@
 """An instrument's mark at each tick, and what it moves, in slow, obvious Python.
 
-That is values, worst cases, spreads and rates of currencies.
-
-When all positions are to be closed (`pipeline.mode`), a tick closes its instrument's: whole, at the
-collar, reduce only, with intent id 0, as it is nobody's intent. It waits while something is under
-way on that side, the quote is not valid, the halt word is set or the venue forced open; what came
-to nothing is tried again at the next tick. Money is reserved for a buy, but need not be there: it
-must not keep us in. No record led to it, so its `received_ns` is the tick's time.
+That is values, worst cases, spreads and rates of currencies; then, if all positions are to be
+closed, it closes its instrument's (`closing.py`).
 """
 
 from __future__ import annotations
@@ -15,17 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.admission import admits
 from pipeline.mode import closes_positions
 from pipeline.money import checked
-from pipeline.records import INTENT
-from pipeline.vocabulary import Side
 from workers.risk.book import is_jump
+from workers.risk.closing import flatten
 from workers.risk.ledger import Emit, Ledger
 from workers.risk.portfolio import convert, join, judge, resume
-from workers.risk.pricing import collar, cost_e8, is_valid
-from workers.risk.reservations import expose, expose_order, reserve
-from workers.risk.verdict import Verdict
+from workers.risk.pricing import is_valid
+from workers.risk.reservations import expose
 
 
 def look(ledger: Ledger, context: np.void, account: np.void, state: Any, emit: Emit) -> None:
@@ -38,7 +30,7 @@ def look(ledger: Ledger, context: np.void, account: np.void, state: Any, emit: E
         return
     _mark(ledger, context, account, state)
     if closes_positions(context):
-        _flatten(ledger, context, account, state, emit)
+        flatten(ledger, context, account, state, emit)
 
 
 def _mark(ledger: Ledger, context: np.void, account: np.void, state: Any) -> None:
@@ -107,35 +99,3 @@ def _see_rate(ledger: Ledger, number: int, context: np.void, account: np.void, s
         if of == number and held["worst_bid"] != 0:
             bid, ask = int(held["worst_bid"]), int(held["worst_ask"])
             expose(ledger, index, bid, ask, account, state)
-
-
-def _flatten(ledger: Ledger, context: np.void, account: np.void, state: Any, emit: Emit) -> None:
-    """Order the closing of a position, unless that is under way or may not be."""
-    index = int(context["instrument"])
-    held = state.edit("instruments", index)
-    position = int(held["position"])
-    side = Side.BUY if position < 0 else Side.SELL
-    under_way = held["reserved_buy" if side == Side.BUY else "reserved_sell"]
-    if position == 0 or under_way != 0 or context["halted"] != 0:
-        return
-    if (
-        int(account["open_orders"]) >= ledger.cells["orders"]
-        or int(held["under_way"]) >= len(held["orders"])
-        or not admits(context, ledger.masks, index, reducing=True)
-    ):
-        return
-    intent: np.void = np.zeros(1, INTENT)[0]
-    intent["instrument"] = index
-    intent["received_ns"] = context["now_ns"]
-    intent["side"] = side
-    intent["reduce_only"] = 1
-    intent["quantity"] = quantity = checked("quantity", abs(position))
-    bid, ask = int(context["bid"]), int(context["ask"])
-    verdict = Verdict()
-    verdict.reducing = True
-    verdict.limit = collar(ask if side == Side.BUY else bid, side, ledger.settings.collar_bp)
-    if side == Side.BUY:
-        verdict.cost = cost_e8(verdict.limit, quantity, ledger.instruments[index])
-    order = reserve(ledger, intent, verdict, account, held, state)
-    expose_order(ledger, intent, context, account, held, state)
-    emit("orders", order)

@@ -64,7 +64,7 @@ def test_a_request_is_answered_and_kept(run: Run) -> None:
 
 
 def test_a_request_for_more_limits_than_the_ring_has_room_for(run: Run) -> None:
-    # The ring has 256 places, and the account, three instruments and the strategies 120 limits.
+    # The ring has 256 places, and the account, three instruments and the strategies 121 limits.
     count = len(committed(run.segment, "risk", "limits"))
     limits = [(index % count, index) for index in range(3 * count)]
     live = {"positions": 5}

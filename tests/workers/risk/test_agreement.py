@@ -59,6 +59,7 @@ TIGHT = {
     "monthly_loss": "40",
     "drawdown_bp": 8,
     "reduce_bp": 6,
+    "reduced_bp": 100,
     "losses": 2,
     "losses_cooldown_s": 1,
     "stop_cooldown_s": 1,

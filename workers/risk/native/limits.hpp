@@ -17,8 +17,8 @@ namespace bot4 {
   X(repeated) X(gross_e8) X(directional_e8) X(venue_e8) X(asset_class_e8) X(leverage_bp)         \
   X(positions) X(per_symbol) X(concentration_bp) X(margin_bp) X(correlated) X(correlation_bp)    \
   X(correlation_samples) X(stop_required) X(daily_e8) X(weekly_e8) X(monthly_e8) X(drawdown_bp)  \
-  X(reduce_bp) X(losses) X(losses_ns) X(losses_resume) X(stop_cooldown_ns) X(low_profit_trips)   \
-  X(low_profit_e8) X(low_profit_ns) X(jump_bp)
+  X(reduce_bp) X(reduced_bp) X(losses) X(losses_ns) X(losses_resume) X(stop_cooldown_ns)         \
+  X(low_profit_trips) X(low_profit_e8) X(low_profit_ns) X(jump_bp)
 
 #define BOT4_INSTRUMENT_LIMITS(X)                                                             \
   X(venue) X(asset_class) X(halted) X(price_step) X(quantity_step) X(min_lots) X(max_lots)     \

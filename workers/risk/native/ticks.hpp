@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "../../../pipeline/native/mode.hpp"
+#include "closing.hpp"
 #include "ledger.hpp"
 #include "pricing.hpp"
 #include "reservations.hpp"
@@ -80,34 +81,6 @@ inline void mark(const Ledger& ledger, const Context& context, State& state) {
   account.high_water_e12 = std::max(account.high_water_e12, account.nav_e12);
 }
 
-/// Closes a position whole, by an order that is nobody's intent. If nothing comes of it, the next
-/// tick tries again. Money is reserved, but need not be there: it must not keep us in.
-inline void flatten(const Ledger& ledger, const Context& context, State& state, Emit& emit) {
-  const std::uint32_t index = context.instrument;
-  const auto& held = state.read<RiskInstrument>(kInstruments, index);
-  const bool buys = held.position < 0;
-  if (held.position == 0 || (buys ? held.reserved_buy : held.reserved_sell) != 0) return;
-  if (context.halted != 0 || !ledger.admission.admits(context, index, true)) return;
-  if (account(state).open_orders >= state.count(kOrders) ||
-      held.under_way >= RiskInstrument::kOrders)
-    return;
-
-  Intent intent{};
-  intent.header.instrument = index;
-  intent.header.received_ns = context.now_ns;  // no record led to it: its way begins here
-  intent.side = buys ? Side::kBuy : Side::kSell;
-  intent.reduce_only = 1;
-  intent.quantity = checked("quantity", buys ? -Wide{held.position} : Wide{held.position});
-  Verdict verdict;
-  verdict.reducing = true;
-  verdict.limit = buys ? collar(context.quote.ask, 1, ledger.settings().collar_bp)
-                       : collar(context.quote.bid, -1, ledger.settings().collar_bp);
-  if (buys) verdict.cost = cost_e8(verdict.limit, intent.quantity, ledger.instruments[index]);
-  Order order = reserve(ledger, intent, verdict, state);
-  expose_order(ledger, intent, context, state);
-  emit(kOrdersOut, order);
-}
-
 }  // namespace detail
 
 inline void look(const Ledger& ledger, const Context& context, State& state, Emit& emit) {
@@ -121,7 +94,7 @@ inline void look(const Ledger& ledger, const Context& context, State& state, Emi
     return;
   }
   detail::mark(ledger, context, state);
-  if (closes_positions(context)) detail::flatten(ledger, context, state, emit);
+  if (closes_positions(context)) flatten(ledger, context, state, emit);
 }
 
 }  // namespace bot4::risk
