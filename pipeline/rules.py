@@ -281,10 +281,10 @@ RULES: Final[Mapping[Denial, Rule]] = {
         Unit.TIME,
     ),
     Denial.REPEATED_EXEC: Rule(
-        "limit orders in a row by a strategy on one side of an instrument",
+        "limit orders in a row by a strategy on one side of an instrument, until `bot4 resume`",
         "repeated",
         "yes",
-        "orders in a row on this side: {value}, must be below {bound}",
+        "orders in a row on this side: {value}, must be below {bound}; bot4 resume counts anew",
         Unit.COUNT,
     ),
     Denial.OPEN_ORDERS: Rule(

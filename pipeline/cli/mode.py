@@ -68,7 +68,7 @@ def command(
         if as_json:
             said = {"before": done.before.label, "mode": done.after.label}
             click.echo(json.dumps({"run_id": done.run_id or None, **said}))
-        elif done.before is done.after:
+        elif done.before is done.after and not done.notes:
             click.echo(f"{config.name}: mode was {done.before.label}: nothing changed")
         else:
             click.echo(f"{config.name}: mode {done.before.label} -> {done.after.label}")

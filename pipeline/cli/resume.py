@@ -43,6 +43,7 @@ def command(
     Refused while a killed run has not ended; and while a limit of loss is reached, unless that is
     to count anew (--rebase). Nothing else resets it, no restart and no new day. After losses in a
     row it is an acknowledgement: risk goes on once the cooldown is over, or at once with --rebase.
+    In any mode, normal too, a strategy that repeated itself (605) may go on.
     """
     with exit_with_message(AccountError, OperationError, LatchError, RequestError):
         loaded = load(config_file, flags=flags(name, settings))
@@ -59,7 +60,8 @@ def command(
         else:
             did = "resumed"
             if done.before is done.after:
-                did = "rebased" if rebase else "acknowledged"
+                did = "re-enabled" if done.after is Mode.NORMAL else "acknowledged"
+                did = "rebased" if rebase else did
             click.echo(f"{did} {config.name}: mode {done.before.label} -> {done.after.label}")
             for note in done.notes:
                 click.echo(note)

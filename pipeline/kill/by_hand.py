@@ -15,15 +15,15 @@ import numpy as np
 from pipeline.account import Account, AccountFile
 from pipeline.breakers.audit import FILE, AuditTrail
 from pipeline.breakers.by_hand import Act, Record, in_time
-from pipeline.instruments import money_to_text
+from pipeline.instruments import instruments_from, money_to_text
 from pipeline.kill.latch import Latch, LatchError, LatchFile
-from pipeline.kill.positions import committed, held, listed
+from pipeline.kill.positions import committed, committed_together, held, listed
 from pipeline.kill.words import is_killed, lower_mode, mode, raise_mode
 from pipeline.mode import mode_of
 from pipeline.requests import Request, risk_account, turn
 from pipeline.stage import load_object
 from pipeline.supervisor.start import NameLock
-from pipeline.vocabulary import ControlKind, Denial, Mode
+from pipeline.vocabulary import ControlKind, Denial, Mode, Side
 from shm import Segment, SegmentNotFoundError, list_segments
 
 _DISK_S = 2.0
@@ -90,6 +90,8 @@ class Operator:
     def lower_to(self, wanted: Mode, *, rebase: bool = False) -> Changed:
         """Lower the mode, of the run and of the latch; to NORMAL, that of risk itself, too.
 
+        With that risk counts orders in a row (605) anew, also if it was NORMAL.
+
         Args:
             wanted: The new mode.
             rebase: Whether a breached limit counts anew from here.
@@ -117,6 +119,7 @@ class Operator:
                     own = Mode.NORMAL if kept is None else mode_of(kept.figures["mode"])
                 before = max(before, own)
                 asks = own > wanted or (rebase and (segment is not None or kept is not None))
+                asks = asks or bool(_repeating(segment))
             if before <= wanted and not asks:
                 return Changed(run_id, before, before)
             cause = "rebased" if rebase else "resumed"
@@ -146,10 +149,11 @@ class Operator:
             RequestError: risk does not answer.
         """
         mine = turn(segment)
-        before = risk_account(segment)
+        before, stopped = risk_account(segment), _repeating(segment)
         # After losses in a row there is a cooldown, which an acknowledgement does not shorten.
         cools = before["mode_code"] == Denial.CONSEC_LOSSES and before["mode"] == Mode.PAUSED
-        kind = ControlKind.RESUME if cools and not rebase else ControlKind.RESET
+        resumes = not rebase and (cools or own_mode(before) is Mode.NORMAL)
+        kind = ControlKind.RESUME if resumes else ControlKind.RESET
         is_done, account = mine.ask(Request(kind, self._actor, self._reason, int(rebase)))
         config = json.loads(segment.blob("config"))
         if not is_done:
@@ -158,7 +162,8 @@ class Operator:
             )
             why = load_object("workers.risk.account:standing")(account, limits, config["currency"])
             raise LatchError(_standing(why))
-        return own_mode(account), tuple(_notes(before, account, config["currency"], rebase=rebase))
+        notes = _notes(before, account, config["currency"], rebase=rebase)
+        return own_mode(account), (*notes, *stopped)
 
     def _reset_kept(
         self, kept: Account, latch: Latch, *, rebase: bool
@@ -237,6 +242,23 @@ def _notes(before: np.void, after: np.void, currency: str, *, rebase: bool) -> l
         )
         lines.append(f"risk: results begin anew with 0; they were, in {currency}: {results}")
     return lines
+
+
+def _repeating(segment: Segment | None) -> list[str]:
+    """Return a line for each strategy that 605 stops in an instrument until it is begun anew."""
+    if segment is None:
+        return []
+    config = json.loads(segment.blob("config"))
+    signals, limits = committed_together(segment, "risk", "signals", "limits")
+    in_force = load_object("workers.risk.account:limits_in_force")(config, limits)
+    found = load_object("workers.risk.account:repeating")(signals, in_force)
+    instruments = instruments_from(config)
+    return [
+        f"risk: strategy {strategy} may {Side(side).name.lower()} "
+        f"{instruments[index].symbol}@{instruments[index].venue} again, "
+        f"after {count} orders in a row (REPEATED_EXEC)"
+        for strategy, index, side, count in found
+    ]
 
 
 def _still_there(segment: Segment) -> str:

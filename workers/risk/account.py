@@ -56,6 +56,20 @@ def standing(account: np.void, limits: RiskLimits, currency: str) -> list[str]:
     return lines
 
 
+def repeating(signals: Array, limits: RiskLimits) -> list[tuple[int, int, int, int]]:
+    """Return what 605 refuses until it is begun anew, from the cells `signals`.
+
+    Returns:
+        Strategy, instrument, side and number of the orders in a row of each.
+    """
+    most, count = limits.settings.repeated, len(limits.instruments)
+    return [
+        (*divmod(int(i), count), int(signals["side"][i]), int(signals["count"][i]))
+        for i in np.flatnonzero(signals["count"] >= most)
+        if most != 0
+    ]
+
+
 def fall_bp(account: np.void) -> int:
     """Return how far a unit is below its high-water mark, in basis points, rounded down."""
     high = int(account["high_water_e12"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.vocabulary import ControlKind
+from pipeline.vocabulary import ControlKind, Mode
 from workers.risk.ledger import Ledger
 from workers.risk.portfolio import book_flow, reset, resume
 
@@ -39,9 +39,15 @@ def _act(ledger: Ledger, context: np.void, control: np.void, account: np.void, s
         ledger.check_conservation(account, state)
         return is_booked
     if kind == ControlKind.RESET:
-        return reset(account, ledger.settings, rebase=amount == 1)
+        is_reset = reset(account, ledger.settings, rebase=amount == 1)
+        if is_reset:
+            _enable(ledger, state)
+        return is_reset
     if kind == ControlKind.RESUME:
-        account["resumed"] = 1
+        _enable(ledger, state)
+        # A pause that is there, and none that is still to come.
+        if account["mode"] == Mode.PAUSED:
+            account["resumed"] = 1
         resume(account, ledger.settings, int(context["now_ns"]))
     elif kind == ControlKind.RECONCILED:
         account["unreconciled"] = amount != 1
@@ -50,6 +56,14 @@ def _act(ledger: Ledger, context: np.void, control: np.void, account: np.void, s
     else:
         raise ValueError(f"control {control['sequence']}: kind was {kind}, must be in 1 .. 6")
     return True
+
+
+def _enable(ledger: Ledger, state: Any) -> None:
+    """Begin the counts of orders in a row anew: an operator has seen to what they were of."""
+    for index in range(ledger.cells["signals"]):
+        if state.read("signals", index)["count"] != 0:
+            signal = state.edit("signals", index)
+            signal["side"] = signal["count"] = 0
 
 
 def _set(ledger: Ledger, control: np.void, state: Any) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline import topology
+from pipeline import runtime, topology
 from pipeline.breakers.settings import begin
 from pipeline.cli import main
 from pipeline.kill.latch import LatchFile
+from pipeline.kill.positions import committed
 from pipeline.kill.words import kill, mode
+from pipeline.records import CONTEXT, TICK
+from pipeline.requests import Handover, risk_account
 from pipeline.supervisor.start import encoded
 from pipeline.vocabulary import Mode
 from shm import Segment
@@ -76,6 +81,54 @@ def test_up_and_down_by_an_operator(desk: Desk, run: Segment) -> None:
         ("intent", "paused", "normal"),
         ("done", "paused", "normal"),
     ]
+
+
+def test_resume_lets_a_strategy_go_on_that_repeated_itself(
+    desk: Desk, run: Segment, config: dict[str, Any]
+) -> None:
+    strategy, instrument = 1, 2
+    begin_risk(run, {strategy * 3 + instrument: (1, 20), 0: (-1, 19)})
+    loop = runtime.build(topology.stage("risk", config), run)
+    loop.recover()
+    handover = Handover(run, lambda said: None)
+
+    def resume(*flags: str) -> str:
+        answers: list[Result] = []
+        arguments = ("resume", "--reason", "seen", *flags)
+        thread = threading.Thread(target=lambda: answers.append(desk.bot4(*arguments)))
+        thread.start()
+        while thread.is_alive():
+            handover.look()
+            while loop.turn():
+                pass
+        [done] = answers
+        assert (done.exit_code, done.stderr) == (0, "")
+        return done.stdout
+
+    symbol = config["instruments"][instrument]["symbol"]
+    note = f"risk: strategy 1 may buy {symbol}@sim again, after 20 orders in a row (REPEATED_EXEC)"
+    assert resume() == f"re-enabled {desk.name}: mode normal -> normal\n{note}\n"
+    assert not committed(run, "risk", "signals")["count"].any()
+    assert risk_account(run)["resumed"] == 0
+    assert resume() == f"{desk.name}: mode was normal: nothing changed\n"
+    assert risk_account(run)["request"] == 1
+    assert desk.trail() == [("intent", "normal", "normal"), ("done", "normal", "normal")]
+
+
+def begin_risk(run: Segment, signals: Mapping[int, tuple[int, int]]) -> None:
+    """Give risk a first step, after which there are so many orders in a row on a side."""
+    writer = run.cells_writer("risk.signals", 0)
+    for index, (side, count) in signals.items():
+        cell = writer.edit(index)
+        cell["side"], cell["count"] = side, count
+    writer.stamp(1)
+    writer.close()
+    context = np.zeros(1, CONTEXT)
+    context["step"], context["source"] = 1, TICK
+    contexts = run.observer_producer("risk.contexts")
+    contexts.push(context)
+    contexts.close()
+    run.words("risk.words").store("committed", 1)
 
 
 def test_it_is_shown(desk: Desk, run: Segment) -> None:

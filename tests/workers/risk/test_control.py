@@ -112,6 +112,45 @@ def test_a_rebase_counts_from_what_is_there(kind: str) -> None:
     assert desk.account["mode"] == Mode.PAUSED
 
 
+# Orders in a row
+
+
+def repeats(desk: Desk) -> bool:
+    """Whether a strategy that repeats itself is stopped."""
+    order, _ = desk.ask(quantity=1)
+    return order is None
+
+
+@pytest.mark.parametrize("kind_of_control", [ControlKind.RESUME, ControlKind.RESET])
+def test_an_operator_has_orders_in_a_row_counted_anew(
+    kind: str, kind_of_control: ControlKind
+) -> None:
+    desk = Desk(kind, repeated=2, position_bp=10_000)
+    assert [repeats(desk) for _ in range(3)] == [False, False, True]
+    desk.control(kind_of_control)
+    assert not desk.driver.state("signals")["count"].any()
+    assert [repeats(desk) for _ in range(3)] == [False, False, True]
+
+
+def test_a_reset_that_is_refused_lets_nobody_repeat_itself(kind: str) -> None:
+    desk = Desk(kind, repeated=2, position_bp=10_000, daily_loss="100")
+    assert [repeats(desk) for _ in range(3)] == [False, False, True]
+    desk.execute(quantity=1, price=300)
+    desk.tick(quote())
+    desk.control(ControlKind.RESET)
+    assert desk.account["mode"] == Mode.PAUSED
+    assert desk.driver.state("signals")["count"].sum() == 2
+
+
+def test_resuming_in_normal_acknowledges_no_pause_that_is_to_come(kind: str) -> None:
+    desk = Desk(kind, daily_loss="100")
+    desk.control(ControlKind.RESUME)
+    desk.execute(quantity=1, price=300)
+    for _ in range(2):
+        desk.tick(quote())
+        assert desk.account["mode"] == Mode.PAUSED
+
+
 # Limits
 
 

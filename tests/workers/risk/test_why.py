@@ -102,8 +102,8 @@ SAID: Mapping[Denial, tuple[str, ...]] = {
         "one in 100 ms on average; it would pass after 0.000001 ms",
     ),
     Denial.REPEATED_EXEC: (
-        "orders in a row on this side: 2, must be below 2",
-        "orders in a row on this side: 3, must be below 2",
+        "orders in a row on this side: 2, must be below 2; bot4 resume counts anew",
+        "orders in a row on this side: 3, must be below 2; bot4 resume counts anew",
     ),
     Denial.OPEN_ORDERS: ("orders open: 2, must be below 2", "orders open: 3, must be below 2"),
     Denial.POSITION_SIZE: (

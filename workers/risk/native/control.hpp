@@ -35,6 +35,12 @@ inline bool apply(const Control& control, RiskAccount& account, State& state) {
   return true;
 }
 
+/// Begins the counts of orders in a row anew: an operator has seen to what they were of.
+inline void enable(State& state) {
+  for (std::size_t i = 0; i < state.count(kSignals); ++i)
+    if (state.read<RiskSignal>(kSignals, i).count != 0) state.edit<RiskSignal>(kSignals, i) = {};
+}
+
 /// Does what a control says; false if that is refused.
 inline bool act(const Ledger& ledger, const Context& context, const Control& control,
                 RiskAccount& account, State& state) {
@@ -54,10 +60,15 @@ inline bool act(const Ledger& ledger, const Context& context, const Control& con
       return is_booked;
     }
     case ControlKind::kResume:
-      account.resumed = 1;
+      enable(state);
+      // A pause that is there, and none that is still to come.
+      if (account.mode == static_cast<std::uint64_t>(Mode::kPaused)) account.resumed = 1;
       resume(account, ledger.settings(), context.now_ns);
       return true;
-    case ControlKind::kReset: return reset(account, ledger.settings(), control.amount == 1);
+    case ControlKind::kReset:
+      if (!reset(account, ledger.settings(), control.amount == 1)) return false;
+      enable(state);
+      return true;
     case ControlKind::kReconciled:
       account.unreconciled = control.amount == 1 ? 0 : 1;
       return true;
