@@ -74,8 +74,8 @@ inline Wide excess(const Ledger& ledger, const Context& context, bool is_long, s
     return measured_e8(value, ledger.currency(index, state)) * kBasisPoints <= share;
   });
   if (staying == lots) return 0;
-  const Wide going = std::min<Wide>(
-      lots, floor_to(lots - staying + bounds.step - 1, bounds.step));
+  const Wide going =
+      std::min<Wide>(lots, floor_to(lots - staying + bounds.step - 1, bounds.step));
   const Wide gone = lots - going < bounds.least ? lots : going;
   return gone < bounds.least ? 0 : gone;
 }
@@ -94,8 +94,9 @@ inline Wide slice(Wide lots, const Bounds& bounds) {
 
 /// Closes a position, or the part of it that is to go, by an order that is nobody's intent: a slice,
 /// whose end the next one waits for. If nothing comes of it, the next tick tries again. Money is
-/// reserved, but need not be there: it must not keep us in.
-inline void flatten(const Ledger& ledger, const Context& context, State& state, Emit& emit) {
+/// reserved, but need not be there: it must not keep us in. Out of the way of the steps that decide.
+[[gnu::noinline, gnu::cold]] inline void flatten(const Ledger& ledger, const Context& context,
+                                                 State& state, Emit& emit) {
   const std::uint32_t index = context.instrument;
   const auto& held = state.read<RiskInstrument>(kInstruments, index);
   const bool buys = held.position < 0;

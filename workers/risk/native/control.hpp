@@ -36,7 +36,7 @@ inline bool apply(const Control& control, RiskAccount& account, State& state) {
 }
 
 /// Begins the counts of orders in a row anew: an operator has seen to what they were of.
-inline void enable(State& state) {
+[[gnu::noinline, gnu::cold]] inline void enable(State& state) {
   for (std::size_t i = 0; i < state.count(kSignals); ++i)
     if (state.read<RiskSignal>(kSignals, i).count != 0) state.edit<RiskSignal>(kSignals, i) = {};
 }
