@@ -87,10 +87,14 @@ auto* const around = around_memory.as<Around>();
 
 /// No probe is given twice, and no more are out than there may be, as those who hold them see it.
 void judge_probe(unsigned me, const Permit& permit) {
+  // Looked at twice: what is held both times was held at once, in between. While one is looked at,
+  // another may give its probe back to be given to the next.
+  std::uint64_t tokens[kWorkers];
+  for (unsigned i = 0; i < kWorkers; ++i) tokens[i] = around->held[i].token;
   unsigned others = 0;
   for (unsigned i = 0; i < kWorkers; ++i) {
     if (i == me) continue;
-    const std::uint64_t token = around->held[i].token;
+    const std::uint64_t token = tokens[i];
     if (token >> 8 != permit.generation || token == 0) continue;
     const Owner owner{around->held[i].pid, around->held[i].started};
     // What a dead one held is given back, and given to others.
