@@ -189,9 +189,9 @@ Sums judge_all() {
 
 struct Scenario {
   const char* name;
-  std::function<void()> prepare;
-  std::vector<std::function<void()>> actors;
-  std::function<void(const Sums&)> judge;
+  void (*prepare)();
+  std::vector<void (*)()> actors;
+  void (*judge)(const Sums&);
   bool looks_at_changes = false;
   std::optional<unsigned> interruptions = {};  // the most; without it, all orders
 };

@@ -19,6 +19,7 @@ namespace bot4::test {
 
 inline constexpr int kSkipped = 77;  // exit status: cannot be run here, says why
 
+inline constexpr unsigned kMostPrinted = 20;  // a broken loop would print millions
 inline std::atomic<unsigned> failures{0};
 
 template <class T>
@@ -32,7 +33,6 @@ void print_value(T value) {
 
 template <class... Values>
 void fail(const char* where, const char* what, const char* names, Values... values) {
-  constexpr unsigned kMostPrinted = 20;  // a broken loop would print millions
   if (failures.fetch_add(1, std::memory_order_relaxed) >= kMostPrinted) return;
   std::fprintf(stderr, "%s: false: %s", where, what);
   if constexpr (sizeof...(values) != 0) {

@@ -6,6 +6,9 @@
 //
 // Arguments: the names of the operations; without any, all of them.
 
+#include <initializer_list>
+#include <vector>
+
 #include "cells.hpp"
 #include "check.hpp"
 #include "metrics.hpp"
@@ -58,6 +61,26 @@ void kill_at_every_instruction(const Operation& operation) {
   }
   operation.prepare();
   report(operation, tally, "kills");
+}
+
+/// As a kill at every instruction, but in one pass: the successor works on the memory of a process
+/// that is stopped, which is then put back as it was. For operations of many instructions.
+void stop_at_every_instruction(const Operation& operation,
+                               std::initializer_list<Shared*> memories) {
+  operation.prepare();
+  Tally tally;
+  Stepped victim(operation.victim);
+  bool complete = false;
+  for (;; complete = !victim.step()) {
+    std::vector<std::vector<unsigned char>> saved;
+    for (const Shared* memory : memories) saved.push_back(memory->copy());
+    operation.judge(tally, complete);
+    ++tally.kills;
+    if (complete) break;
+    for (std::size_t i = 0; i < saved.size(); ++i) memories.begin()[i]->put_back(saved[i]);
+  }
+  operation.prepare();
+  report(operation, tally, "stops");
 }
 
 // --- The ring ---
@@ -529,25 +552,6 @@ void judge_clear(Tally& tally, bool complete) {
   judge(copied(), counted + 1, 2);
 }
 
-/// As a kill at every instruction, but in one pass: the successor works on the memory of a process
-/// that is stopped, which is then put back as it was. For operations of thousands of instructions.
-void stop_at_every_instruction_of_clearing(const Operation& operation) {
-  operation.prepare();
-  Tally tally;
-  Stepped victim(operation.victim);
-  static unsigned char saved[sizeof(HistogramWords)];
-  bool complete = false;
-  for (;; complete = !victim.step()) {
-    std::memcpy(saved, histogram_memory.as<void>(), sizeof saved);
-    operation.judge(tally, complete);
-    ++tally.kills;
-    if (complete) break;
-    std::memcpy(histogram_memory.as<void>(), saved, sizeof saved);
-  }
-  operation.prepare();
-  report(operation, tally, "stops");
-}
-
 // --- All of them ---
 
 constexpr Operation kOperations[] = {
@@ -580,10 +584,13 @@ constexpr Operation kOperations[] = {
     {"observer push", lay_observed, observe_victim, judge_observe},
     {"table write", lay_table<3>, write_victim, judge_write},
     {"first table write", lay_table<0>, write_victim, judge_write},
+    {"histogram record", lay_histogram, record_victim, judge_record},
+};
+
+constexpr Operation kBatches[] = {
     {"two batches of changes to cells", lay_cells, batches_victim, judge_batches},
     {"taking over after a stamped batch", lay_cells_with_a_stamped_batch, taking_over_victim,
      judge_batches},
-    {"histogram record", lay_histogram, record_victim, judge_record},
 };
 
 constexpr Operation kClearing{"histogram clear", lay_histogram_to_clear, clear_victim, judge_clear};
@@ -595,6 +602,9 @@ int main(int count, char** arguments) {
   share_one_core();
   for (const Operation& operation : kOperations)
     if (choice.has(operation.name)) kill_at_every_instruction(operation);
-  if (choice.has(kClearing.name)) stop_at_every_instruction_of_clearing(kClearing);
+  for (const Operation& operation : kBatches)
+    if (choice.has(operation.name))
+      stop_at_every_instruction(operation, {&cells.memory(), &commit_memory});
+  if (choice.has(kClearing.name)) stop_at_every_instruction(kClearing, {&histogram_memory});
   return verdict();
 }

@@ -29,11 +29,13 @@ struct Encounter {
 };
 
 /// `stride`: for operations of thousands of instructions, how many to go on after the first 100.
+/// Ends early when so much is wrong that no more of it is printed.
 void meet_at_every_instruction(const Encounter& encounter, std::uint64_t stride = 1) {
   const unsigned failures_before = failures.load();
   std::uint64_t meetings = 0;
   bool complete = false;
-  for (std::uint64_t steps = 0; !complete; steps += steps < 100 ? 1 : stride) {
+  for (std::uint64_t steps = 0; !complete && failures.load() < kMostPrinted;
+       steps += steps < 100 ? 1 : stride) {
     encounter.prepare();
     Stepped victim(encounter.victim);
     complete = !victim.step(steps);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include <sys/mman.h>
 
@@ -60,6 +61,13 @@ class Shared {
   Shared& operator=(const Shared&) = delete;
 
   void clear() { std::memset(start_, 0, bytes_); }
+  std::vector<unsigned char> copy() const {
+    const auto* first = as<unsigned char>();
+    return {first, first + bytes_};
+  }
+  void put_back(const std::vector<unsigned char>& copy) {
+    std::memcpy(start_, copy.data(), bytes_);
+  }
 
   template <class T>
   T* as() const {
@@ -89,6 +97,7 @@ class Laid {
     get()->record_bytes = record_bytes_;
   }
 
+  Shared& memory() { return memory_; }
   Header* get() const { return memory_.as<Header>(); }
   Header* operator->() const { return get(); }
 
