@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "correlation.hpp"
+#include "workers/ta/native/correlation.hpp"
 
 namespace {
 

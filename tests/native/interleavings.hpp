@@ -14,9 +14,6 @@
 // promise beyond that is ThreadSanitizer's concern, in the programs with threads.
 #pragma once
 
-// A jump to another stack is not the error that hardened libraries take it for.
-#undef _FORTIFY_SOURCE
-
 #include <algorithm>
 #include <atomic>
 #include <csetjmp>

@@ -4,45 +4,19 @@ Built and run like the programs of `test_native`. Whoever is killed, and whereve
 word that the rules lead to; no permit is given twice or kept for ever, and no outcome counts twice.
 """
 
-import importlib.util
-import re
-import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from tests.native.test_native import (
-    COMPILE,
-    COMPILE_TIMEOUT_S,
-    HEADERS,
-    HERE,
-    MINIMUM_LINE_COVERAGE,
-    VARIANTS,
-    call,
-    cannot,
+from tests.native.faults import Fault, expect_found
+from tests.native.programs import (
+    ROOT,
+    build,
     executed_lines,
+    expect_covered,
     expect_success,
     figures,
-    run,
 )
-
-OPTIONS = {**VARIANTS, "plain": ["-O0"]}
-
-
-def build(program: str, variant: str, directory: Path, headers: Path = HEADERS) -> Path:
-    if shutil.which("g++") is None:
-        cannot("not on PATH: g++")
-    binary = directory / program
-    source = HERE / f"{program}.cpp"
-    options = ["-Wconversion", "-ffp-contract=off", *OPTIONS[variant]]
-    done = call(
-        [*COMPILE, *options, f"-I{headers}", f"-I{HERE}", str(source), "-o", str(binary)],
-        COMPILE_TIMEOUT_S,
-        directory,
-    )
-    assert done.returncode == 0, done.stdout
-    return binary
 
 
 @pytest.mark.parametrize("variant", ["thread", "address"])
@@ -73,45 +47,27 @@ def test_a_storm_of_kills_gives_no_probe_twice_and_leaves_none_out(tmp_path: Pat
 
 
 def test_the_headers_are_covered(tmp_path: Path) -> None:
-    if importlib.util.find_spec("gcovr") is None:
-        cannot("not installed: gcovr")
     expect_success(build("breaker_threads", "coverage", tmp_path))
     expect_success(
         build("breaker_storm", "coverage", tmp_path), "stopped", "old permit", "no clock"
     )
-    executed = {
-        header: lines
-        for header, lines in executed_lines(tmp_path).items()
-        if header.startswith("breaker")
+    executed = executed_lines(tmp_path, r"shm/native/breaker[^/]*\.hpp")
+    assert set(executed) == {
+        f"shm/native/{header.name}" for header in (ROOT / "shm" / "native").glob("breaker*.hpp")
     }
-    assert set(executed) == {header.name for header in HEADERS.glob("breaker*.hpp")}
-    missed = []
-    for header, lines in sorted(executed.items()):
-        missed += [f"{header}:{number}" for number, was in sorted(lines.items()) if not was]
-    total = sum(map(len, executed.values()))
-    percent = 100 * (total - len(missed)) / total
-    summary = f"{percent:.1f} % of {total} lines executed, not: {', '.join(missed) or 'none'}"
-    print(summary)
-    assert percent >= MINIMUM_LINE_COVERAGE, summary
+    expect_covered(executed)
 
 
 # --- Faults ---
 
 
-class Fault(NamedTuple):
-    header: str
-    edits: dict[str, str]  # what occurs once in the header, and what takes its place
-    program: str
-    test: str  # the one of the program's tests that has to find it
-    evidence: str  # what that prints
-
-
 def of_orders(header: str, right: str, wrong: str, test: str, evidence: str) -> Fault:
-    return Fault(header, {right: wrong}, "breaker_interleavings", test, evidence)
+    edits = {right: wrong}
+    return Fault(f"shm/native/{header}", edits, "breaker_interleavings", (test,), evidence)
 
 
 def of_kills(header: str, edits: dict[str, str], test: str, evidence: str) -> Fault:
-    return Fault(header, edits, "breaker_kill_steps", test, evidence)
+    return Fault(f"shm/native/{header}", edits, "breaker_kill_steps", (test,), evidence)
 
 
 SWAP = (
@@ -227,31 +183,31 @@ FAULTS = {
         r"false: is_same\(settings, old_settings\)",
     ),
     "all processes count in one shard": Fault(
-        "breaker.hpp",
+        "shm/native/breaker.hpp",
         {"{ return words_->shard[self_->shard]; }": "{ return words_->shard[0]; }"},
         "breaker_threads",
-        "time",
+        ("time",),
         r"false: shard\.admitted == account\.admitted",
     ),
     "a lease ends at once": Fault(
-        "breaker.hpp",
+        "shm/native/breaker.hpp",
         {"if (now <= lease) return std::nullopt;": "(void)lease;"},
         "breaker_storm",
-        "stopped",
+        ("stopped",),
         r"false: released == 0 \|\| now > lease",
     ),
     "a permit may be as old as it likes": Fault(
-        "breaker.hpp",
+        "shm/native/breaker.hpp",
         {"now - permit.issued_ns > kLargestLeaseNs ||": ""},
         "breaker_storm",
-        "old permit",
+        ("old permit",),
         r"== Completion::kStale",
     ),
     "time is the wall clock's": Fault(
-        "memory.hpp",
+        "shm/native/memory.hpp",
         {"clock_gettime(CLOCK_MONOTONIC, &now);": "clock_gettime(CLOCK_REALTIME, &now);"},
         "breaker_storm",
-        "no clock",
+        ("no clock",),
         r"false: monotonic_reads == 1",
     ),
 }
@@ -259,19 +215,4 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_fault_is_found(name: str, tmp_path: Path) -> None:
-    fault = FAULTS[name]
-    headers = tmp_path / "headers"
-    headers.mkdir()
-    for header in HEADERS.glob("*.hpp"):
-        shutil.copy(header, headers)
-    broken = headers / fault.header
-    text = broken.read_text(encoding="utf-8")
-    for right in fault.edits:
-        assert text.count(right) == 1, f"{fault.header} has changed: adapt the fault to it"
-    for right, wrong in fault.edits.items():
-        text = text.replace(right, wrong, 1)
-    broken.write_text(text, encoding="utf-8")
-
-    done = run(build(fault.program, "plain", tmp_path, headers), fault.test)
-    assert done.returncode != 0, f"{fault.program} did not find it:\n{done.stdout}"
-    assert re.search(fault.evidence, done.stdout), done.stdout
+    expect_found(FAULTS[name], tmp_path)

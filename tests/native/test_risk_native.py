@@ -1,16 +1,11 @@
 """Risk's kernel as a run has it: rings, cells, contexts and the stage's own loop around it."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.native.test_native import expect_success, figures, run
-from tests.native.test_stage_native import ROOT, build
-
-FOLDERS = tuple(
-    f"{part}/native" for part in ("shm", "pipeline", "workers/feed", "workers/risk", "workers/ta")
-)
+from tests.native.faults import Fault, expect_found
+from tests.native.programs import build, expect_success, figures
 
 
 @pytest.mark.parametrize(
@@ -27,17 +22,12 @@ def test_a_check_and_an_execution_allocate_nothing(
 
 
 def test_a_check_that_allocates_is_found(tmp_path: Path) -> None:
-    for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    kernel = tmp_path / "workers/risk/native/intents.hpp"
-    text = kernel.read_text(encoding="utf-8")
+    header = "workers/risk/native/intents.hpp"
     right = "    Order order = reserve(ledger, intent, verdict, state);\n    detail::spend("
-    assert text.count(right) == 1, "intents.hpp has changed: adapt the fault to it"
     wrong = f'    if (std::string(99, "ab"[intent.quantity & 1]) == "") return;\n  {right}'
-    kernel.write_text(text.replace(right, wrong), encoding="utf-8")
-    done = run(build("risk_allocations", "quick", tmp_path, tmp_path), "1000")
-    assert done.returncode != 0
-    assert "false: counted == 0" in done.stdout, done.stdout
+    evidence = "false: counted == 0"
+    fault = Fault(header, {right: wrong}, "risk_allocations", ("1000",), evidence)
+    expect_found(fault, tmp_path)
 
 
 @pytest.mark.parametrize("variant", ["release", "address"])

@@ -4,50 +4,18 @@ Built and run like the programs of `test_native`, and judged by comparison with 
 is killed, and wherever, each input is taken once and each output is said once, bit for bit.
 """
 
-import importlib.util
-import json
 import re
-import shutil
-import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from tests.native.test_native import (
-    COMPILE,
-    COMPILE_TIMEOUT_S,
-    HERE,
-    MINIMUM_LINE_COVERAGE,
-    VARIANTS,
-    call,
-    cannot,
-    expect_success,
-    figures,
-    run,
-)
+from tests.native.faults import Fault, expect_found
+from tests.native.programs import build, executed_lines, expect_covered, expect_success, figures
 
-ROOT = HERE.parents[1]
-FOLDERS = ("shm/native", "pipeline/native", "workers/feed/native")
-MEASURED = {"kernel.hpp", "loop.hpp", "replay.hpp", "publisher.hpp"}
-OPTIONS = {**VARIANTS, "quick": ["-O1"]}
-
-
-def build(program: str, variant: str, directory: Path, root: Path = ROOT) -> Path:
-    if shutil.which("g++") is None:
-        cannot("not on PATH: g++")
-    binary = directory / program
-    done = call(
-        [
-            *(*COMPILE, "-Wconversion", "-ffp-contract=off", *OPTIONS[variant]),
-            *(f"-I{root}", f"-I{root / 'shm' / 'native'}", f"-I{HERE}"),
-            *(str(HERE / f"{program}.cpp"), "-o", str(binary)),
-        ],
-        COMPILE_TIMEOUT_S,
-        directory,
-    )
-    assert done.returncode == 0, done.stdout
-    return binary
+MEASURED = {
+    *(f"pipeline/native/{name}.hpp" for name in ("kernel", "loop", "replay")),
+    "workers/feed/native/publisher.hpp",
+}
 
 
 @pytest.mark.parametrize("variant", ["thread", "address"])
@@ -72,35 +40,11 @@ def test_a_storm_of_kills_loses_repeats_and_changes_nothing(tmp_path: Path) -> N
 
 
 def test_the_headers_are_covered(tmp_path: Path) -> None:
-    if importlib.util.find_spec("gcovr") is None:
-        cannot("not installed: gcovr")
     expect_success(build("stage_units", "coverage", tmp_path))
-    report = tmp_path / "coverage.json"
-    names = "|".join(map(re.escape, sorted(MEASURED)))
-    done = call(
-        [
-            *(sys.executable, "-m", "gcovr", "--root", str(ROOT), "--object-directory", "."),
-            *("--filter", re.escape(str(ROOT)) + rf"/(.+/)?native/({names})$"),
-            *("--json", str(report), "."),
-        ],
-        COMPILE_TIMEOUT_S,
-        tmp_path,
-    )
-    assert done.returncode == 0, done.stdout
-    executed: dict[tuple[str, int], bool] = {}
-    for file in json.loads(report.read_text(encoding="utf-8"))["files"]:
-        # A line of a template comes once for each of its instances.
-        for line in file["lines"]:
-            place = (Path(file["file"]).name, line["line_number"])
-            executed[place] = executed.get(place, False) or line["count"] > 0
-    assert {header for header, _ in executed} == MEASURED
-    for header in sorted(MEASURED):
-        lines = {line: was for (name, line), was in executed.items() if name == header}
-        missed = sorted(line for line, was in lines.items() if not was)
-        percent = 100 * (len(lines) - len(missed)) / len(lines)
-        summary = f"{header}: {percent:.1f} % of {len(lines)} lines executed, not: {missed}"
-        print(summary)
-        assert percent >= MINIMUM_LINE_COVERAGE, summary
+    executed = executed_lines(tmp_path, "|".join(map(re.escape, sorted(MEASURED))))
+    assert set(executed) == MEASURED
+    for header, lines in executed.items():
+        expect_covered({header: lines})
 
 
 # --- Faults ---
@@ -110,16 +54,8 @@ AFTER_A_KILL = r"false: !harm\.any\(\)|an output ring is full"
 REFUSED = "of an input ring is missing"
 
 
-class Fault(NamedTuple):
-    header: str
-    edits: dict[str, str]  # what occurs once in the header, and what takes its place
-    program: str
-    tests: list[str]  # those of the program's tests that have to find it
-    evidence: str  # what they print
-
-
 def of_a_batch(header: str, edits: dict[str, str], evidence: str = AFTER_A_KILL) -> Fault:
-    return Fault(header, edits, "stage_kill_steps", ["batch"], evidence)
+    return Fault(header, edits, "stage_kill_steps", ("batch",), evidence)
 
 
 FAULTS = {
@@ -135,7 +71,7 @@ FAULTS = {
         "pipeline/native/loop.hpp",
         {"if (sabotage_.context) sample(context);": "sample(context);"},
         "stage_storm",
-        [],
+        (),
         AFTER_A_KILL,
     ),
     "a step is committed before its cells are stamped": of_a_batch(
@@ -182,7 +118,7 @@ FAULTS = {
         "pipeline/native/loop.hpp",
         {"if (replaying_ && !sabotage_.dedupe &&": "if (replaying_ && sabotage_.dedupe &&"},
         "stage_units",
-        ["crash points"],
+        ("crash points",),
         r"false: !bench\.finish\(successor\)\.any\(\)",
     ),
     "a step does not wait for room": Fault(
@@ -192,7 +128,7 @@ FAULTS = {
             "(!input.ring.has_unread()) continue;"
         },
         "stage_units",
-        ["back-pressure"],
+        ("back-pressure",),
         "emitted more than its stage declares",
     ),
     "all inputs wait for the room that one needs": Fault(
@@ -202,7 +138,7 @@ FAULTS = {
             "(!has_room(input.needs)) return false;\n      if (!input.ring.has_unread()) continue;"
         },
         "stage_units",
-        ["back-pressure"],
+        ("back-pressure",),
         r"false: bench\.echo->depth\(\) == 8",
     ),
     "the feed publishes ticks before market": Fault(
@@ -213,14 +149,14 @@ FAULTS = {
             ".push(&record);\n",
         },
         "stage_kill_steps",
-        ["feed"],
+        ("feed",),
         r"false: ticks->tail == published",
     ),
     "the feed looks for room on one ring only": Fault(
         "workers/feed/native/publisher.hpp",
         {"has_room(market_ring_) && has_room(ticks_ring_)": "has_room(market_ring_)"},
         "stage_units",
-        ["feed rooms"],
+        ("feed rooms",),
         r"false: !publisher\.has_room\(\)",
     ),
 }
@@ -228,20 +164,4 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_fault_is_found(name: str, tmp_path: Path) -> None:
-    fault = FAULTS[name]
-    root = tmp_path / "headers"
-    for folder in FOLDERS:
-        (root / folder).mkdir(parents=True)
-        for header in (ROOT / folder).glob("*.hpp"):
-            shutil.copy(header, root / folder)
-    broken = root / fault.header
-    text = broken.read_text(encoding="utf-8")
-    for right in fault.edits:
-        assert text.count(right) == 1, f"{fault.header} has changed: adapt the fault to it"
-    for right, wrong in fault.edits.items():
-        text = text.replace(right, wrong, 1)
-    broken.write_text(text, encoding="utf-8")
-
-    done = run(build(fault.program, "quick", tmp_path, root), *fault.tests)
-    assert done.returncode != 0, f"{fault.program} did not find it:\n{done.stdout}"
-    assert re.search(fault.evidence, done.stdout), done.stdout
+    expect_found(FAULTS[name], tmp_path)

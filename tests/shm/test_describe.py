@@ -7,28 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).parent
-HEADERS = HERE.parents[1] / "shm" / "native"
+from tests.native.programs import build
 
 
 def test_a_record_goes_from_numpy_to_cpp_and_back_unchanged_but_for_what_was_changed(
     tmp_path: Path,
 ) -> None:
-    program = tmp_path / "round_trip"
-    subprocess.run(
-        [
-            "g++",
-            "-std=c++20",
-            "-Wall",
-            "-Werror",
-            "-I",
-            HEADERS,
-            HERE / "round_trip.cpp",
-            "-o",
-            program,
-        ],
-        check=True,
-    )
+    program = build("round_trip", "quick", tmp_path, folder=Path(__file__).parent)
     *lines, size = subprocess.run(
         [program], capture_output=True, text=True, check=True
     ).stdout.split("\n")[:-1]

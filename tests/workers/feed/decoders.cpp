@@ -6,11 +6,11 @@
 #include <iterator>
 #include <memory>
 
-#include "binance.hpp"
-#include "coinbase.hpp"
-#include "kraken.hpp"
-#include "kraken_v1.hpp"
-#include "okx.hpp"
+#include "workers/feed/native/binance.hpp"
+#include "workers/feed/native/coinbase.hpp"
+#include "workers/feed/native/kraken.hpp"
+#include "workers/feed/native/kraken_v1.hpp"
+#include "workers/feed/native/okx.hpp"
 
 using namespace bot4;
 

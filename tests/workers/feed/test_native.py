@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import struct
 from pathlib import Path
 
-from tests.native.test_native import (
-    COMPILE,
-    COMPILE_TIMEOUT_S,
-    VARIANTS,
-    call,
-    cannot,
-    expect_success,
-)
+from tests.native.programs import build, expect_success
 from tests.workers.feed.frames import SNAPSHOTS, STREAMS
 from tests.workers.feed.mutations import mutate
 from workers.feed.decoding import VENUES
-
-HERE = Path(__file__).parent
-HEADERS = HERE.parents[2] / "workers" / "feed" / "native"
 
 LIFE = 40  # frames of one decoder, as in the program
 
@@ -41,16 +30,7 @@ def mutated_frames(path: Path, decoders: int) -> None:
 
 
 def test_no_frame_makes_the_decoders_leave_their_memory(tmp_path: Path) -> None:
-    if shutil.which("g++") is None:
-        cannot("not on PATH: g++")
-    binary = tmp_path / "decoders"
-    done = call(
-        [*COMPILE, *VARIANTS["address"], "-Wconversion", f"-I{HEADERS}", str(HERE / "decoders.cpp"),
-         "-o", str(binary)],
-        COMPILE_TIMEOUT_S,
-        tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+    binary = build("decoders", "address", tmp_path, folder=Path(__file__).parent)
     frames = tmp_path / "frames"
     mutated_frames(frames, 300)
     output = expect_success(binary, str(frames))

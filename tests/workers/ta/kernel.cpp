@@ -15,7 +15,7 @@
 #include <optional>
 
 #include "check.hpp"
-#include "ta.hpp"
+#include "workers/ta/native/ta.hpp"
 
 using namespace bot4;
 

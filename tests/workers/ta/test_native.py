@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.native.test_native import (
-    COMPILE,
-    COMPILE_TIMEOUT_S,
-    VARIANTS,
-    call,
-    cannot,
-    expect_success,
-)
-from tests.native.test_native import HERE as CHECKS
+from tests.native.programs import build, expect_success
 from tests.workers.ta.market import SHORT, Array, all_emitted, drive, hostile_market
 from workers.ta.features import WINDOWS
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-HEADERS = [ROOT / "workers" / "ta" / "native", ROOT / "shm" / "native", CHECKS]
 
 KINDS: dict[str, dict[str, Any]] = {
     "tick": {"trades_per_bar": 3},
@@ -39,25 +24,9 @@ MARKETS = {1: (9_000, 1), 3: (9_000, 1), 50: (9_000, 20)}
 published."""
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("g++") is None:
-        cannot("not on PATH: g++")
-    binary = tmp_path_factory.mktemp("ta") / "kernel"
-    done = call(
-        [*COMPILE, *VARIANTS["address"], "-Wconversion", "-ffp-contract=off",
-         *(f"-I{headers}" for headers in HEADERS), str(HERE / "kernel.cpp"), "-o", str(binary)],
-        COMPILE_TIMEOUT_S,
-        binary.parent,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    return binary
-
-
 # One test, so that workers in parallel do not each compile.
-def test_no_market_makes_the_kernel_overflow_or_say_what_is_not_finite(
-    program: Path, tmp_path: Path
-) -> None:
+def test_no_market_makes_the_kernel_overflow_or_say_what_is_not_finite(tmp_path: Path) -> None:
+    program = build("kernel", "address", tmp_path, folder=Path(__file__).parent)
     path, output = tmp_path / "market", tmp_path / "emitted"
     for row, (instruments, (count, seconds)) in enumerate(MARKETS.items()):
         market: list[Array] = list(hostile_market(instruments, count, instruments))

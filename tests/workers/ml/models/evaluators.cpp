@@ -10,7 +10,7 @@
 #include <memory>
 #include <new>
 
-#include "models.hpp"
+#include "workers/ml/native/models.hpp"
 
 using namespace bot4;
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,10 @@ from typing import Any
 import numpy.typing as npt
 import pytest
 
-from tests.native.test_native import (
-    COMPILE,
-    COMPILE_TIMEOUT_S,
-    VARIANTS,
-    call,
-    cannot,
-    expect_success,
-)
+from tests.native.programs import build, expect_success
 from tests.workers.ml.models.damage import damaged, vectors_of
 from tests.workers.ml.models.estimators import CALIBRATIONS, KINDS, USED
 from workers.ml.models.manifest import CALIBRATION_ARRAYS, ESTIMATOR_ARRAYS
-
-HERE = Path(__file__).parent
-HEADERS = HERE.parents[3] / "workers" / "ml" / "native"
 
 MODELS = 1500
 
@@ -54,16 +43,7 @@ def write_models(path: Path) -> None:
 
 @pytest.mark.parametrize("variant", ["address", "release"])
 def test_no_arrays_make_the_evaluators_leave_their_memory(variant: str, tmp_path: Path) -> None:
-    if shutil.which("g++") is None:
-        cannot("not on PATH: g++")
-    binary = tmp_path / "evaluators"
-    done = call(
-        [*COMPILE, *VARIANTS[variant], "-Wconversion", "-ffp-contract=off", f"-I{HEADERS}",
-         str(HERE / "evaluators.cpp"), "-o", str(binary)],
-        COMPILE_TIMEOUT_S,
-        tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+    binary = build("evaluators", variant, tmp_path, folder=Path(__file__).parent)
     models = tmp_path / "models"
     write_models(models)
     output = expect_success(binary, str(models))
