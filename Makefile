@@ -7,8 +7,7 @@ NATIVE := $(wildcard */native/*.hpp */native/binding/* */binding/* */*/native/*.
 # pip's view of what the build needs, so that pyproject.toml stays the only list of it.
 BUILD_REQUIRES = $(BIN)/python -c 'import tomllib; \
 	print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
-# Python compiles what is imported, a fraction of what is installed.
-PIP := PIP_NO_COMPILE=1 $(BIN)/pip --quiet --disable-pip-version-check
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
 # One more than there are CPUs: most tests of runs wait for something.
 WORKERS = $(shell echo $$(($$(nproc) + 1)))
 
