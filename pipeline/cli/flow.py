@@ -113,8 +113,9 @@ def _ask(segment: Segment, flow: _Flow, act: Act, own: str) -> np.void:
     mine = turn(segment)
     request = Request(ControlKind.FLOW, act.actor, act.reason, flow.amount_e8, flow.number)
     before = money_to_text(int(risk_account(segment)["equity_e8"]))
-    figures = {"amount_e8": flow.amount_e8, "currency": flow.number}
-    with act.recorded(Record("account", before, before, "flow", 0, figures)) as result:
+    cause = f"flow of {flow.currency}" if flow.number else "flow"
+    figures = {"amount_e8": flow.amount_e8}
+    with act.recorded(Record("account", before, before, cause, 0, figures)) as result:
         is_booked, account = mine.ask(request)
         result.after = money_to_text(int(account["equity_e8"]))
         if not is_booked:

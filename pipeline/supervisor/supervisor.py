@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from pipeline import topology
 from pipeline.affinity import verify
 from pipeline.breakers.audit import FILE, AuditTrail, AuditWriter, forced_open, read
@@ -198,8 +200,9 @@ class Supervisor:
             if drain is None:
                 requests.look()
             self._keeper.look()
-            self._check_account(segment)
-            if (notice := own_mode.look(risk_account(segment))) is not None:
+            account = risk_account(segment)
+            self._check_account(segment, account)
+            if (notice := own_mode.look(account)) is not None:
                 self._notifier.tell(notice)
             if closing.look(is_ending=drain is not None):
                 self._latched.kill()
@@ -348,9 +351,9 @@ class Supervisor:
             )
             self._verified = True
 
-    def _check_account(self, segment: Segment) -> None:
+    def _check_account(self, segment: Segment, account: np.void) -> None:
         """Kill the run if risk has found a limit breached that does so."""
-        killed = int(risk_account(segment)["killed"])
+        killed = int(account["killed"])
         if killed and not is_killed(segment):
             code = Denial(killed)
             trip = "drawdown" if code is Denial.DRAWDOWN else "loss"

@@ -15,6 +15,7 @@ from pipeline._native import Emit, State
 from pipeline.breakers.audit import FILE, read
 from pipeline.kill.latch import LatchFile
 from pipeline.kill.words import is_killed
+from pipeline.requests import risk_account
 from pipeline.supervisor import Supervisor
 from pipeline.vocabulary import Denial, Mode
 from shm import EventKind, Segment
@@ -100,10 +101,10 @@ def test_a_limit_that_risk_found_breached_kills_and_latches(
     risk.recover()
     supervisor._latched.begin()
     with supervisor._latched.of(segment):
-        supervisor._check_account(segment)
+        supervisor._check_account(segment, risk_account(segment))
         assert not is_killed(segment)
         until(lambda: risk.turn() and segment.words("risk.words").load("committed"), "a tick")
-        supervisor._check_account(segment)
+        supervisor._check_account(segment, risk_account(segment))
         assert is_killed(segment)
     held = LatchFile(tmp_path).read()
     assert (held.mode, held.trip, held.reason) == (Mode.EMERGENCY, trip, reason)

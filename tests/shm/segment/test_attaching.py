@@ -116,6 +116,7 @@ def test_a_doorbell_of_another_segment_is_refused(name: str) -> None:
         lambda segment: segment.producer([]),
         lambda segment: segment.producer("market", object()),
         lambda segment: segment.consumer("market", "ta"),
+        # Of a wrong kind on purpose, which mypy sees too.
         lambda segment: Segment.create(segment.name, None),  # type: ignore[arg-type]
         lambda segment: Segment.create(segment.name, LAYOUT, run_id=""),
     ],

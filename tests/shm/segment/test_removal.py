@@ -71,6 +71,7 @@ def test_a_thread_that_still_waits_keeps_no_segment_in_place(name: str, ending: 
         "segment = Segment.create(sys.argv[1], Layout(DoorbellSpec('d')))\n"
         "doorbell = segment.doorbell('d', 'futex')\n"
         "threading.Thread(target=doorbell.wait, daemon=True).start()\n"
+        # Whoever falls asleep tells nobody: it has to be looked for.
         "while not doorbell.sleeps: time.sleep(0.001)\n"
         "try:\n"
         f"    with segment: {ending}\n"
