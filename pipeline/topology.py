@@ -257,7 +257,7 @@ def layout(config: Mapping[str, Any], affinity: Mapping[str, Sequence[int]]) -> 
         WordsSpec("supervisor.words", ("beat", "pid")),
         WordsSpec("notices", ("delivered", "failed", "dropped")),
         CountersSpec("restarts", (*PROCESSES, *own)),
-        WordsSpec("exchange.words", ("port", "beat", "pid")),
+        WordsSpec("exchange.words", ("port", "beat", "pid", "leash")),
         WordsSpec("feed.words", STAGE_WORDS),
         CountersSpec("feed.counters", FEED_COUNTERS),
         HistogramsSpec("feed.latency", ("through",)),

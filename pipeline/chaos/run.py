@@ -45,6 +45,8 @@ SETTINGS: Final[Mapping[str, str]] = {
 """How a chaos run differs from the default configuration."""
 
 _POLL_MS = 4.0
+# Of the market's time: nothing is late, or something is dead and shall have much to make up for.
+_AHEAD_S, _AHEAD_OF_THE_DEAD_S = 0.01, 0.2
 _MODEL_START_S = 120.0  # it is loaded before the run begins
 
 
@@ -84,7 +86,11 @@ class ChaosRun:
         strategy: str | None = None,
         model: str | None = None,
     ) -> None:
-        """Prepare it. `report` is given a sentence for each kill."""
+        """Prepare it. `report` is given a sentence for each kill.
+
+        The market of `rate` events a second waits for the stages and the recorder if they are late,
+        so that a slow machine takes longer for the same run, and does not trade less in it.
+        """
         settings = {
             **SETTINGS,
             "exchange.rate": str(rate),
@@ -108,6 +114,7 @@ class ChaosRun:
                 del settings[window]  # the model is of features with the windows that there are
         sabotaged = ("--sabotage", sabotage) if sabotage else ()
         self._victim = Victim(name, settings, "--events", str(events), *sabotaged)
+        self._rate = rate
         self._report = report
         self._outcome = Outcome(events)
         self._dying: dict[str, _Dying] = {}
@@ -135,14 +142,21 @@ class ChaosRun:
     # During the run.
 
     def _chase(self, segment: Segment, plan: list[Kill]) -> None:
+        exchange = segment.words("exchange.words")
+        exchange.store("leash", self._ahead())
         self._config = json.loads(segment.blob("config"))
         recorder = self._recorder = Recorder(segment)
         waiting = list(plan)
         poll = select.poll()
         over = os.pidfd_open(self._victim.process.pid)
         poll.register(over, select.POLLIN)
+        inputs = [
+            ring for name in topology.STAGES for ring in topology.stage(name, self._config).inputs
+        ]
         try:
             while True:
+                waits = max(segment.depth(ring) for ring in inputs)
+                exchange.store("leash", recorder.market + max(1, self._ahead() - waits))
                 ready = {fd for fd, _ in poll.poll(_POLL_MS)}
                 recorder.poll()
                 self._note_deaths(poll, ready)
@@ -166,6 +180,11 @@ class ChaosRun:
         finally:
             os.close(over)
         recorder.poll()
+
+    def _ahead(self) -> int:
+        """Return by how many records the market may be ahead of the slowest."""
+        is_whole = not (self._dying or self._recovering)
+        return max(20, int(self._rate * (_AHEAD_S if is_whole else _AHEAD_OF_THE_DEAD_S)))
 
     def _strike(self, segment: Segment, kill: Kill, poll: select.poll) -> bool:
         if kill.process == "supervisor":

@@ -27,6 +27,7 @@ def main(name: str, run_id: str, parent: str) -> None:
                     config,
                     lambda port: words.store("port", port),
                     lambda now: words.store("beat", now),
+                    lambda: words.load("leash"),
                 )
             )
         except CaptureError as error:  # the file was another when the run was begun

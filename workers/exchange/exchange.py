@@ -14,7 +14,7 @@ from workers.exchange.history import History
 from workers.exchange.ladder import Book, Ladder
 from workers.exchange.listing import Listing, ListingError
 from workers.exchange.market import Events, SeededMarket
-from workers.exchange.pacing import Pace
+from workers.exchange.pacing import Leashed, Pace
 from workers.exchange.source import Source
 from workers.exchange.wire import EPOCH_US, Encoder
 
@@ -32,6 +32,7 @@ class Exchange(Source):
     The market goes on whether or not anyone listens, by the clock (monotonic, in ns) if it has a
     `rate` in events a second; with rate 0 it is where the client is that has been sent most. A
     client that asked for events `after` one does not follow it, but has a market of its own.
+    A `leash`, if it is not 0, is the event that neither goes beyond for now.
 
     Raises:
         ListingError: an argument is out of its limits.
@@ -55,6 +56,7 @@ class Exchange(Source):
         self.seed = seed
         self.rate = rate
         self.last = last
+        self.leash: Callable[[], int] = lambda: 0
         self.clock = clock
         self.faults = faults or Faults(seed)
         self.nominal_rate = rate or NOMINAL_RATE
@@ -77,7 +79,10 @@ class Exchange(Source):
         if not self.rate:
             return self.furthest
         index = (self.clock() - self.started_ns) * self.rate // 1_000_000_000
-        return index if self.last is None else min(index, self.last)
+        if self.last is not None:
+            index = min(index, self.last)
+        leash = self.leash()
+        return min(index, leash) if leash else index
 
     def begin(self) -> int:
         """Return where a client begins that does not say: the market's latest event."""
@@ -91,13 +96,12 @@ class Exchange(Source):
         """Return events from `first` on."""
         return self.market.events(first, count)
 
-    def pace(self, first: int, *, live: bool) -> Pace | None:
+    def pace(self, first: int, *, live: bool) -> Leashed | None:
         """Return when events are due from `first` on, None: as fast as the client reads."""
         if not self.rate:
             return None
-        if live:
-            return Pace(0, self.rate, self.started_ns)
-        return Pace(first, self.rate, self.clock())
+        begin = (0, self.started_ns) if live else (first, self.clock())
+        return Leashed(Pace(begin[0], self.rate, begin[1]), self.leash)
 
     def reached(self, index: int) -> None:
         """Note that a client that follows the market was sent that event."""

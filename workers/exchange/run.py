@@ -30,12 +30,14 @@ async def run(
     config: Mapping[str, Any],
     store_port: Callable[[int], None],
     store_beat: Callable[[int], None],
+    leash: Callable[[], int] = lambda: 0,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
     `config` is the resolved configuration, of which ``exchange`` and ``instruments`` are read and,
     if there is one, ``run``: what it says of a capture is played. The port is stored once it
-    accepts clients, and a heartbeat (ns of CLOCK_MONOTONIC) twice a second.
+    accepts clients, and a heartbeat (ns of CLOCK_MONOTONIC) twice a second. The `leash` is the
+    event beyond which a seeded market does not go for now, 0: there is none.
 
     Raises:
         ListingError: the configuration has a value that cannot be.
@@ -54,6 +56,7 @@ async def run(
             rate=exchange["rate"],
             last=chosen.get("events"),
         )
+        server.exchange.leash = leash
     await serve(server, store_port, store_beat, host=exchange["host"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.exchange.pacing import Pace
+from workers.exchange.pacing import Leashed, Pace
 
 START = 5_000_000_000
 
@@ -44,3 +44,17 @@ def test_an_event_is_due_after_the_wait_for_it_and_not_before(
     assert pace.due(due) >= index
     assert pace.due(due - 1) < index
     assert pace.wait(index, due - 1) > 0
+
+
+def test_nothing_beyond_the_leash_is_due_and_all_of_it_is_once_the_leash_is_longer() -> None:
+    ends = [0]
+    pace = Leashed(Pace(1, 1_000, START), lambda: ends[0])
+    now = START + 10_000_000
+    assert pace.due(now) == 11
+    assert pace.wait(12, now) == 0.001
+    ends[0] = 4
+    assert pace.due(now) == 4
+    assert pace.wait(5, now) > 0
+    ends[0] = 400
+    assert pace.due(now) == 11
+    assert pace.wait(11, now) == 0

@@ -65,7 +65,9 @@ def test_the_process_reads_its_configuration_from_the_segment_and_stores_its_por
     name: str,
 ) -> None:
     config = json.dumps(CONFIG).encode()
-    layout = Layout(BlobSpec("config", len(config)), WordsSpec("exchange.words", ("port", "beat")))
+    layout = Layout(
+        BlobSpec("config", len(config)), WordsSpec("exchange.words", ("port", "beat", "leash"))
+    )
     with Segment.create(name, layout, blobs={"config": config}) as segment:
         process = subprocess.Popen(
             [sys.executable, "-m", "workers.exchange", name, segment.run_id, str(os.getpid())]
@@ -90,3 +92,25 @@ def test_the_process_reads_its_configuration_from_the_segment_and_stores_its_por
         finally:
             process.kill()
             process.wait()
+
+
+def test_its_market_goes_no_further_than_its_leash() -> None:
+    async def test() -> None:
+        ports: asyncio.Queue[int] = asyncio.Queue()
+        leash = 7
+        exchange = {**CONFIG["exchange"], "rate": 100_000}
+        config = {**CONFIG, "exchange": exchange, "run": {}}
+        serving = asyncio.ensure_future(
+            serve(config, ports.put_nowait, lambda now: None, lambda: leash)
+        )
+        path = "/stream?streams=btcusdt@trade/btcusdt@bookTicker"
+        port = await ports.get()
+        async with client(port, f"{path}&after=3") as alice, client(port, path) as bob:
+            assert [each["data"]["i"] for each in await alice.messages(4)] == [4, 5, 6, 7]  # type: ignore[index]
+            leash = 9
+            assert [each["data"]["i"] for each in await alice.messages(2)] == [8, 9]  # type: ignore[index]
+            assert (await bob.messages(1))[0]["data"]["i"] <= 9  # type: ignore[index]
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+    run(test())
