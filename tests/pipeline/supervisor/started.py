@@ -20,7 +20,7 @@ from pipeline.chaos.victim import TRADES_ALL_THE_TIME
 from shm import Segment, SegmentNotFoundError, list_segments, reap
 
 BOT4 = str(Path(sys.executable).with_name("bot4"))
-PATIENCE_S = 60.0
+PATIENCE_S = 100.0
 
 SETTINGS: Mapping[str, str] = {
     # Orders from the first hundred records on, and small rings: creation zeroes them.
@@ -144,7 +144,15 @@ class Started:
             assert self.process.poll() is None, f"the run has ended before record {goal} of {ring}"
             return self.published(ring) >= goal
 
-        until(is_there, f"record {goal} of {ring}")
+        try:
+            until(is_there, f"record {goal} of {ring}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.shown()}") from None
+
+    def shown(self) -> str:
+        """Return what an operator would look at: how it is, and its last decisions."""
+        commands = (("status", "--name", self.name), ("why", "--name", self.name))
+        return "\n".join(bot4(*command).stdout for command in commands)
 
     def strike(self, process: str, number: int = signal.SIGKILL) -> int:
         """Send a process of the run a signal; return its pid."""
