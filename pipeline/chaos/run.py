@@ -113,12 +113,18 @@ class ChaosRun:
             for window in ("ta.fast", "ta.slow"):
                 del settings[window]  # the model is of features with the windows that there are
         sabotaged = ("--sabotage", sabotage) if sabotage else ()
-        self._victim = Victim(name, settings, "--events", str(events), *sabotaged)
         self._rate = rate
-        self._report = report
-        self._outcome = Outcome(events)
         self._dying: dict[str, _Dying] = {}
         self._recovering: dict[str, int] = {}  # process -> when it died
+        self._victim = Victim(
+            name,
+            settings,
+            *("--events", str(events)),
+            *("--leash", str(self._ahead())),
+            *sabotaged,
+        )
+        self._report = report
+        self._outcome = Outcome(events)
 
     def execute(self, plan: list[Kill]) -> Outcome:
         """Run, kill, record, compare.
@@ -143,7 +149,6 @@ class ChaosRun:
 
     def _chase(self, segment: Segment, plan: list[Kill]) -> None:
         exchange = segment.words("exchange.words")
-        exchange.store("leash", self._ahead())
         self._config = json.loads(segment.blob("config"))
         recorder = self._recorder = Recorder(segment)
         waiting = list(plan)

@@ -9,9 +9,10 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from shm import Segment, SegmentNotFoundError, list_segments
+from shm import Segment, SegmentNotFoundError, list_segments, reap
 
 START_S = 60.0  # a machine may have other work
+_END_S = 20.0  # its processes die with it, at once unless a disk keeps them
 
 
 TRADES_ALL_THE_TIME: Final[Mapping[str, str]] = {
@@ -81,7 +82,13 @@ class Victim:
         return (self.process.communicate()[1] or "").strip() or "nothing was printed"
 
     def end(self) -> None:
-        """Kill it if it still runs."""
-        if self._process is not None and self._process.poll() is None:
+        """Kill it if it still runs, and remove its segment: nobody goes on with it."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
+        deadline = time.monotonic() + _END_S
+        while list_segments(self.name) and time.monotonic() < deadline:
+            reap(self.name)
+            time.sleep(0.002)

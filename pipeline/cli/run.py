@@ -57,6 +57,7 @@ _TABLE_S = 0.5
 )
 @click.option("--paper", is_flag=True, help="Trade on paper, as is done so far in any case.")
 @click.option("--sabotage", type=click.Choice(["dedupe", "slots", "context"]), hidden=True)
+@click.option("--leash", type=click.IntRange(min=1), hidden=True)
 @click.option("--json", "as_json_object", is_flag=True, help="Print one JSON object at the end.")
 @configuration_flags
 @click.pass_obj
@@ -70,6 +71,7 @@ def command(
     speed: str | None,
     paper: bool,
     sabotage: str | None,
+    leash: int | None,
     as_json_object: bool,
     name: str | None,
     settings: dict[str, str],
@@ -99,6 +101,7 @@ def command(
             captures=captures,
             speed=speed,
             sabotage=sabotage,
+            leash=leash,
         )
 
         def say(text: str) -> None:
@@ -146,6 +149,7 @@ def configure(
     captures: tuple[Path, ...] = (),
     speed: str | None = None,
     sabotage: str | None = None,
+    leash: int | None = None,
 ) -> dict[str, Any]:
     """Return the resolved configuration with CPUs, run options and ``notes`` to print.
 
@@ -163,9 +167,8 @@ def configure(
     # Whoever takes over from a process that died has to have the same answers.
     config["ml"]["model_sha256"] = load_object("workers.ml.running:sha256_of")(config)
     config["ml"]["model_kind"] = load_object("workers.ml.running:kind_of")(config)
-    config["run"] = {
-        key: value for key, value in (("events", events), ("sabotage", sabotage)) if value
-    }
+    options = {"events": events, "sabotage": sabotage, "leash": leash}
+    config["run"] = {key: value for key, value in options.items() if value}
     said: list[str] = []
     if captures:
         said = captured.choose(config, captures, venue, "recorded" if speed is None else speed)

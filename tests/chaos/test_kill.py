@@ -12,7 +12,8 @@ import pytest
 import workers.ml
 from pipeline import topology
 from pipeline.chaos.plan import plan
-from pipeline.chaos.run import ChaosRun
+from pipeline.chaos.run import SETTINGS, ChaosRun
+from pipeline.chaos.victim import Victim
 from pipeline.config import load
 from shm import list_segments
 from tests.pipeline.supervisor.started import BOT4, PATIENCE_S, environment
@@ -115,6 +116,17 @@ def test_the_proof_fails_if_a_rule_of_the_recovery_is_switched_off(
     assert "bot4: the run differs from its replay: " in errors
     if rule == "dedupe":
         assert figures["duplicated"] > 0
+
+
+def test_a_run_that_is_given_up_leaves_nothing(tmp_path: Path, name: str) -> None:
+    victim = Victim(name, {**SETTINGS, "state_dir": str(tmp_path)}, "--leash", "10")
+    try:
+        victim.start()
+        victim.attach().close()
+    finally:
+        victim.end()
+    assert list_segments(name) == []
+    victim.end()
 
 
 def test_too_few_orders_prove_nothing(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ async def run(
     `config` is the resolved configuration, of which ``exchange`` and ``instruments`` are read and,
     if there is one, ``run``: what it says of a capture is played. The port is stored once it
     accepts clients, and a heartbeat (ns of CLOCK_MONOTONIC) twice a second. The `leash` is the
-    event beyond which a seeded market does not go for now, 0: there is none.
+    event beyond which a seeded market does not go for now; as long as it is 0 that of ``run``
+    holds, if there is one.
 
     Raises:
         ListingError: the configuration has a value that cannot be.
@@ -56,7 +57,8 @@ async def run(
             rate=exchange["rate"],
             last=chosen.get("events"),
         )
-        server.exchange.leash = leash
+        first = chosen.get("leash", 0)
+        server.exchange.leash = lambda: leash() or first
     await serve(server, store_port, store_beat, host=exchange["host"])
 
 

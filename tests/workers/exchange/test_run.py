@@ -97,9 +97,9 @@ def test_the_process_reads_its_configuration_from_the_segment_and_stores_its_por
 def test_its_market_goes_no_further_than_its_leash() -> None:
     async def test() -> None:
         ports: asyncio.Queue[int] = asyncio.Queue()
-        leash = 7
+        leash = 0
         exchange = {**CONFIG["exchange"], "rate": 100_000}
-        config = {**CONFIG, "exchange": exchange, "run": {}}
+        config = {**CONFIG, "exchange": exchange, "run": {"leash": 7}}
         serving = asyncio.ensure_future(
             serve(config, ports.put_nowait, lambda now: None, lambda: leash)
         )
