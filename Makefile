@@ -8,8 +8,7 @@ NATIVE := $(wildcard */native/*.hpp */native/binding/* */binding/* */*/native/*.
 BUILD_REQUIRES = $(BIN)/python -c 'import tomllib; \
 	print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
-# One more than there are CPUs: most tests of runs wait for something. Some take a minute, most a
-# millisecond, so whoever has none left takes those of others.
+# One more than there are CPUs: most tests of runs wait for something.
 WORKERS = $(shell echo $$(($$(nproc) + 1)))
 
 .DEFAULT_GOAL := help
@@ -29,7 +28,7 @@ run: $(VENV)/.built  #-- Build, then run; ARGS="--duration 15" ends it after 15 
 	@$(BIN)/bot4 run $(ARGS) $(STRAY)
 
 test: $(VENV)/.dev  #-- All tests, with the coverage gates; ARGS="-k name" selects
-	$(BIN)/pytest $(or $(strip $(ARGS) $(STRAY)),--numprocesses $(WORKERS) --dist worksteal --cov)
+	$(BIN)/pytest $(or $(strip $(ARGS) $(STRAY)),--numprocesses $(WORKERS) --cov)
 
 lint: $(VENV)/.dev  #-- ruff and mypy --strict
 	$(BIN)/ruff check
