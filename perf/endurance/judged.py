@@ -93,17 +93,12 @@ def conservation(summary: Mapping[str, Any]) -> list[str]:
     orders, denied = summary["orders"], summary["denied"]
     equal = [
         ("market records that ta took", into["ta"], "that feed published", out["feed"]),
+        # Together: of what ta publishes, the correlations go to risk.
         (
-            "rows and outcomes that ml took",
-            into["ml"],
-            "that ta and risk published",
-            out["ta"] + out["risk"] - orders,
-        ),
-        (
-            "intents and executions that risk took",
-            into["risk"],
-            "that ml and executor published",
-            out["ml"] + out["executor"],
+            "records that ml and risk took",
+            into["ml"] + into["risk"],
+            "that ta, ml, executor and risk (but for its orders) published",
+            out["ta"] + out["ml"] + out["executor"] + out["risk"] - orders,
         ),
         (
             "market records and orders that executor took",

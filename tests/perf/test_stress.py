@@ -46,6 +46,18 @@ def test_a_run_whose_books_agree_has_no_problem() -> None:
     assert judged.conservation(GOOD) == []
 
 
+def test_nor_has_one_with_a_sample_of_correlations() -> None:
+    summary = copy.deepcopy(GOOD)
+    summary["stages"]["ta"]["records_out"] += 2
+    summary["stages"]["ml"]["records_in"] += 1  # clusters
+    summary["stages"]["risk"]["records_in"] += 1
+    assert judged.conservation(summary) == []
+
+
+def _lost_by_risk(summary: dict[str, Any]) -> None:
+    summary["stages"]["risk"]["records_in"] -= 1
+
+
 def _lost_by_ta(summary: dict[str, Any]) -> None:
     summary["stages"]["ta"]["records_in"] -= 1
 
@@ -66,6 +78,7 @@ def _restarted(summary: dict[str, Any]) -> None:
     ("spoil", "said"),
     [
         (_lost_by_ta, "ta took were 99, must be the 100"),
+        (_lost_by_risk, "ml and risk took were 57, must be the 58"),
         (_undecided, "intents were 5, must be the 4 decisions"),
         (_left_over, "orders had 1 records left"),
         (_restarted, "ml was started again 1 times"),
