@@ -93,7 +93,7 @@ def conservation(summary: Mapping[str, Any]) -> list[str]:
     orders, denied = summary["orders"], summary["denied"]
     equal = [
         ("market records that ta took", into["ta"], "that feed published", out["feed"]),
-        # Together: of what ta publishes, the correlations go to risk.
+        # Together: of what ta publishes the correlations go to risk, and nobody says how many.
         (
             "records that ml and risk took",
             into["ml"] + into["risk"],
@@ -113,6 +113,11 @@ def conservation(summary: Mapping[str, Any]) -> list[str]:
         for what, count, of, other in equal
         if count != other
     ]
+    if into["risk"] < (told := out["ml"] + out["executor"]):
+        problems.append(
+            f"records that risk took were {into['risk']:,}, must be at least the {told:,} that ml "
+            "and executor published"
+        )
     problems += [
         f"ring {ring} had {queue['depth']:,} records left after the drain, must have none"
         for ring, queue in summary["queues"].items()

@@ -161,6 +161,7 @@ class ChaosRun:
         try:
             while True:
                 waits = max(segment.depth(ring) for ring in inputs)
+                # One at least: a leash of 0 is none.
                 exchange.store("leash", recorder.market + max(1, self._ahead() - waits))
                 ready = {fd for fd, _ in poll.poll(_POLL_MS)}
                 recorder.poll()

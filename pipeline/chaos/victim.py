@@ -90,5 +90,5 @@ class Victim:
             self._process.communicate()
         deadline = time.monotonic() + _END_S
         while list_segments(self.name) and time.monotonic() < deadline:
-            reap(self.name)
-            time.sleep(0.002)
+            reap(self.name)  # which leaves it as long as one of its processes is still dying
+            time.sleep(0.002)  # they are not this one's children: nobody tells when they are gone

@@ -79,6 +79,7 @@ def _restarted(summary: dict[str, Any]) -> None:
     [
         (_lost_by_ta, "ta took were 99, must be the 100"),
         (_lost_by_risk, "ml and risk took were 57, must be the 58"),
+        (_lost_by_risk, "risk took were 8, must be at least the 9"),
         (_undecided, "intents were 5, must be the 4 decisions"),
         (_left_over, "orders had 1 records left"),
         (_restarted, "ml was started again 1 times"),

@@ -100,8 +100,8 @@ class Exchange(Source):
         """Return when events are due from `first` on, None: as fast as the client reads."""
         if not self.rate:
             return None
-        begin = (0, self.started_ns) if live else (first, self.clock())
-        return Leashed(Pace(begin[0], self.rate, begin[1]), self.leash)
+        start = self.started_ns if live else self.clock()
+        return Leashed(Pace(0 if live else first, self.rate, start), self.leash)
 
     def reached(self, index: int) -> None:
         """Note that a client that follows the market was sent that event."""
