@@ -17,7 +17,13 @@ from pipeline import topology
 from pipeline.chaos.plan import OUTSIDE, Kill
 from pipeline.chaos.recorder import Recorder
 from pipeline.chaos.verify import Verdict, verify
-from pipeline.chaos.victim import START_S, TRADES_ALL_THE_TIME, ChaosError, Victim
+from pipeline.chaos.victim import (
+    OPEN_ONLY_FOR_WHAT_LASTS,
+    START_S,
+    TRADES_ALL_THE_TIME,
+    ChaosError,
+    Victim,
+)
 from pipeline.stage import load_object
 from shm import Segment
 
@@ -35,9 +41,11 @@ SETTINGS: Final[Mapping[str, str]] = {
     "ml.target_atr_bp": "1000000",
     "equity": "100000000",
     **TRADES_ALL_THE_TIME,
-    # What is killed on purpose is no crash loop, and no illness.
+    # What is killed on purpose is no crash loop, and no illness; nor is what is late on a busy
+    # machine, or what a model that was killed does not answer.
     "supervisor.restart_budget": "1000",
     "breakers.restarts": "1000",
+    **OPEN_ONLY_FOR_WHAT_LASTS,
     # The recorder must not lose anything on a busy machine.
     "pipeline.market_capacity": "65536",
     "pipeline.capacity": "16384",
@@ -108,8 +116,6 @@ class ChaosRun:
             data = load_object("workers.ml.models:read_manifest")(directory or "").card.data
             bars = ("bar", "trades_per_bar", "interval_ms", "lots_per_bar")
             settings |= {f"ta.{key}": str(data[key]) for key in bars if key in data}
-            # Nor is it an illness that a model that is killed has no answer.
-            settings |= {"breakers.ml.consecutive": "0", "breakers.ml.failure_bp": "10000"}
             for window in ("ta.fast", "ta.slow"):
                 del settings[window]  # the model is of features with the windows that there are
         sabotaged = ("--sabotage", sabotage) if sabotage else ()

@@ -28,6 +28,18 @@ TRADES_ALL_THE_TIME: Final[Mapping[str, str]] = {
 }
 """Switches off what keeps a strategy from trading more often than is good for it."""
 
+OPEN_ONLY_FOR_WHAT_LASTS: Final[Mapping[str, str]] = {
+    "breakers.consecutive": "0",
+    "breakers.failure_bp": "10000",
+    "breakers.min_calls": "200",
+}
+"""Opens a breaker only if every look of its window, 10 s, has found a failure.
+
+A machine that is busy with other things makes everything late now and then. That is an illness, and
+a breaker is right to open for it; but its 30 s without new risk are then missing in a run that is
+to show something else.
+"""
+
 
 class ChaosError(Exception):
     """The run did not get to its end; the message says why."""

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline import topology
-from pipeline.chaos.victim import TRADES_ALL_THE_TIME
+from pipeline.chaos.victim import OPEN_ONLY_FOR_WHAT_LASTS, TRADES_ALL_THE_TIME
 from shm import Segment, SegmentNotFoundError, list_segments, reap
 
 BOT4 = str(Path(sys.executable).with_name("bot4"))
@@ -33,7 +33,10 @@ SETTINGS: Mapping[str, str] = {
     "ml.kelly_bp": "0",
     "ml.target_atr_bp": "1000000",
     "equity": "100000000",
+    # None at all, also not on a machine on which a run takes over a minute: nobody counts them.
+    "ta.correlation_ms": "3600000",
     **TRADES_ALL_THE_TIME,
+    **OPEN_ONLY_FOR_WHAT_LASTS,
     # Enough for orders all the time; each record costs every process something, which others miss.
     "exchange.rate": "1000",
     "pipeline.market_capacity": "4096",

@@ -22,7 +22,8 @@ def fills(run: Started) -> int:
 
 
 def operate(run: Started, *arguments: str) -> str:
-    done = bot4("breaker", *arguments, *run.flags, cwd=run.state_dir)
+    command, *rest = arguments  # a --set of theirs comes after the run's
+    done = bot4("breaker", command, *run.flags, *rest, cwd=run.state_dir)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
