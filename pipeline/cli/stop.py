@@ -37,12 +37,15 @@ def command(
 
 
 def _end(segment: Segment, timeout: float) -> None:
+    beginning = StopError(f"run {segment.run_id} is just beginning; try again")
     pid = segment.words("supervisor.words").load("pid")
     if not pid:
-        raise StopError(f"run {segment.run_id} is just beginning; try again")
+        raise beginning
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
+        if segment.owner_alive():  # who goes on with a killed run has not yet said its own pid
+            raise beginning from None
         return  # it has just ended
     try:
         # Looked at once the process is pinned by its descriptor: the pid is still the owner's.

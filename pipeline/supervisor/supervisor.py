@@ -133,26 +133,26 @@ class Supervisor:
         self._latched.begin()
         lock = NameLock(self._state_dir)
         try:
-            self._latched.check()
-            self.config = self._keeper.begin(self.config)
-            layout = topology.layout(self.config, self.config["affinity"])
-            segment, resumed = open_segment(
-                self.config["name"], layout, encoded(self.config), self._report
-            )
-            with (
-                segment,
-                self._latched.of(segment),
-                self._keeper.of(segment),
-                self._notifier.of(segment),
-                self._listening() as wake,
-                self._watching(segment, resumed),
-            ):
-                try:
-                    return self._run(segment, wake, resumed, duration_s, every_s, progress)
-                finally:
-                    for child in self._children.values():
-                        child.end(0.0)
-                        child.close()
+            with self._listening() as wake:
+                self._latched.check()
+                self.config = self._keeper.begin(self.config)
+                layout = topology.layout(self.config, self.config["affinity"])
+                segment, resumed = open_segment(
+                    self.config["name"], layout, encoded(self.config), self._report
+                )
+                with (
+                    segment,
+                    self._latched.of(segment),
+                    self._keeper.of(segment),
+                    self._notifier.of(segment),
+                    self._watching(segment, resumed),
+                ):
+                    try:
+                        return self._run(segment, wake, resumed, duration_s, every_s, progress)
+                    finally:
+                        for child in self._children.values():
+                            child.end(0.0)
+                            child.close()
         finally:
             lock.release()
             # Nobody has to wait for this: a run may begin, a kill has nothing more to do.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 
 from pipeline import topology
 from pipeline.kill.positions import committed
+from pipeline.supervisor.start import encoded
+from shm import Segment
 from tests.pipeline.supervisor.started import Started, bot4, until
 
 
@@ -62,6 +65,20 @@ def test_stop_says_so_if_the_end_takes_too_long(name: str, tmp_path: Path) -> No
         run.process.send_signal(signal.SIGCONT)
         figures, _ = run.end()
     assert figures["exit_reason"] == "signal"
+
+
+def test_stop_does_not_take_the_successor_of_a_killed_run_for_its_end(
+    name: str, tmp_path: Path, config: dict[str, Any]
+) -> None:
+    layout = topology.layout(config, config["affinity"])
+    with Segment.create(name, layout, blobs={"config": encoded(config)}) as segment:
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        for pid in (0, ended.pid):  # who has not said its own yet, in a new run or in another's
+            segment.words("supervisor.words").store("pid", pid)
+            done = bot4("stop", "--name", name, cwd=tmp_path)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert f"run {segment.run_id} is just beginning; try again" in done.stderr
 
 
 def test_after_a_kill_no_order_is_sent_and_the_run_ends_as_halted(

@@ -74,6 +74,19 @@ def test_an_exchange_that_is_killed_comes_back_and_no_event_is_missed(
     assert "the venue's connection was lost" in errors
 
 
+def test_a_signal_that_comes_while_it_begins_drains_it_too(name: str, tmp_path: Path) -> None:
+    with Started(name, tmp_path) as run:
+        run.flows(1)
+        run.stop()
+    with Started(name, tmp_path) as run:
+        assert run.process.stderr is not None
+        # Said before there is a segment, or a process to be drained.
+        said = iter(run.process.stderr.readline, "")
+        assert any(line.startswith("the account goes on") for line in said)
+        figures, _ = run.stop()
+    assert figures["exit_reason"] == "signal"
+
+
 def test_a_stage_that_stands_still_is_killed_and_replaced(name: str, tmp_path: Path) -> None:
     with Started(name, tmp_path) as run:
         run.flows(100)
