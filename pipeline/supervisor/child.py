@@ -21,6 +21,8 @@ class Child:
     def __init__(self, name: str, deployment: str, run_id: str) -> None:
         """Start it. To be called from the main thread: the death signal follows the thread."""
         self.name = name
+        self.is_condemned = False
+        """Whether it has been killed; on a busy machine it takes a while to be gone."""
         self.started_ns = time.monotonic_ns()
         own = os.sched_getaffinity(0)
         # It pins itself once it knows where; until then it is to begin wherever there is room, not
@@ -52,6 +54,7 @@ class Child:
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it is still there."""
+        self.is_condemned |= number == signal.SIGKILL
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
 

@@ -331,6 +331,8 @@ class Supervisor:
         now = time.monotonic_ns()
         beats = {}
         for name, child in self._children.items():
+            if child.is_condemned:
+                continue
             beat = segment.words(f"{name}.words").load("beat")
             if beat:
                 beats[name] = beat
