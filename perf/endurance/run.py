@@ -103,7 +103,8 @@ def _running(
     folder: str, log: Path, seconds: float, given: Mapping[str, Any]
 ) -> Iterator[subprocess.Popen[str]]:
     arguments = ["run", "--json", "--duration", str(seconds), "--name", name()]
-    for key, value in {**dict(_flat(SETTINGS)), "state_dir": folder, **given}.items():
+    own = {"state_dir": folder, "supervisor.drain_s": "60"}  # what is late is not lost
+    for key, value in {**dict(_flat(SETTINGS)), **own, **given}.items():
         arguments += ["--set", f"{key}={value}"]
     with started(arguments, folder, log) as process:
         yield process

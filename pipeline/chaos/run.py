@@ -8,7 +8,7 @@ import select
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +45,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     # machine, or what a model that was killed does not answer.
     "supervisor.restart_budget": "1000",
     "breakers.restarts": "1000",
+    "supervisor.drain_s": "60",
     **OPEN_ONLY_FOR_WHAT_LASTS,
     # The recorder must not lose anything on a busy machine.
     "pipeline.market_capacity": "65536",
@@ -55,6 +56,7 @@ SETTINGS: Final[Mapping[str, str]] = {
 _POLL_MS = 4.0
 # Of the market's time: nothing is late, or something is dead and shall have much to make up for.
 _AHEAD_S, _AHEAD_OF_THE_DEAD_S = 0.01, 0.2
+_TRICKLE_S = 0.05  # a record each while it waits: who has died is back once it has worked
 _MODEL_START_S = 120.0  # it is loaded before the run begins
 
 
@@ -122,6 +124,8 @@ class ChaosRun:
         self._rate = rate
         self._dying: dict[str, _Dying] = {}
         self._recovering: dict[str, int] = {}  # process -> when it died
+        self._trickles = 0.0  # when the next record may come
+        self._most_waiting = 1 << 62  # for a stage
         self._victim = Victim(
             name,
             settings,
@@ -156,6 +160,9 @@ class ChaosRun:
     def _chase(self, segment: Segment, plan: list[Kill]) -> None:
         exchange = segment.words("exchange.words")
         self._config = json.loads(segment.blob("config"))
+        if topology.asks(self._config):
+            # Each row is a question. All that waited may be asked at once, and their ring is small.
+            self._most_waiting = topology.questions_capacity(self._config) // 2
         recorder = self._recorder = Recorder(segment)
         waiting = list(plan)
         poll = select.poll()
@@ -167,8 +174,7 @@ class ChaosRun:
         try:
             while True:
                 waits = max(segment.depth(ring) for ring in inputs)
-                # One at least: a leash of 0 is none.
-                exchange.store("leash", recorder.market + max(1, self._ahead() - waits))
+                exchange.store("leash", self._leash(recorder.market, waits, waiting))
                 ready = {fd for fd, _ in poll.poll(_POLL_MS)}
                 recorder.poll()
                 self._note_deaths(poll, ready)
@@ -193,10 +199,31 @@ class ChaosRun:
             os.close(over)
         recorder.poll()
 
+    def _leash(self, market: int, waits: int, waiting: Sequence[Kill]) -> int:
+        """Return the event behind which the market waits: it has come to `market`.
+
+        Args:
+            market: How many records were recorded.
+            waits: Of them, for the slowest stage.
+            waiting: Kills that are still to come.
+        """
+        ahead = self._ahead() - waits
+        # Or the events would be over before it can be killed once more.
+        is_awaited = any(
+            kill.position <= market and kill.process in self._recovering for kill in waiting
+        )
+        if ahead <= 0 or is_awaited:
+            now = time.monotonic()
+            ahead = int(now >= self._trickles)
+            if ahead:
+                self._trickles = now + _TRICKLE_S
+        return max(1, market + ahead)  # a leash of 0 is none
+
     def _ahead(self) -> int:
         """Return by how many records the market may be ahead of the slowest."""
         is_whole = not (self._dying or self._recovering)
-        return max(20, int(self._rate * (_AHEAD_S if is_whole else _AHEAD_OF_THE_DEAD_S)))
+        ahead = max(20, int(self._rate * (_AHEAD_S if is_whole else _AHEAD_OF_THE_DEAD_S)))
+        return min(ahead, self._most_waiting)
 
     def _strike(self, segment: Segment, kill: Kill, poll: select.poll) -> bool:
         if kill.process == "supervisor":
