@@ -24,9 +24,10 @@ STOP_MS: Final = 50.0
 _LOOK_S = 0.002
 _PATIENCE_S = 30.0
 _SETTLED_ORDERS = 20  # entries after which a run counts as trading again
-_TRIES = 6
+_TRIES = 20
 _HELD = 2  # instruments, before a fault is made
 _OPEN_S = 0.3  # for what still passes to be seen
+_PASSES_S = 5.0  # at most for both kinds of intents to come, of which a busy machine makes few
 
 
 @dataclass(slots=True)
@@ -86,6 +87,7 @@ class BreakerChaos:
         self._victim = Victim(name, settings)
         self._state_dir = state_dir
         self._report = report
+        self._held: dict[int, int] = {}  # instrument -> position, in lots
 
     def execute(self, faults: Sequence[str]) -> list[Finding]:
         """Break, look, mend, look.
@@ -127,6 +129,7 @@ class BreakerChaos:
         finding = Finding(name, fault.component)
         breaker = self._breakers[fault.component]
         self._read()
+        seen: list[Array] = []
         begun_ns = time.monotonic_ns()
         self._report(f"{name}: begins")
         fault.begin(self._scene)
@@ -140,21 +143,48 @@ class BreakerChaos:
                 end_ns = opened_ns + int(_OPEN_S * 1e9)
                 self._until(lambda: time.monotonic_ns() > end_ns, fault, finding)
                 finding.global_open = self._scene.group.state() == GlobalState.OPEN
+                if fault.stops:
+                    self._until(self._shown(opened_ns, seen), fault, finding, _PASSES_S)
         finally:
             fault.end(self._scene)
         mended_ns = time.monotonic_ns()
         self._until(lambda: breaker.state is State.CLOSED, None, finding)
         if opened_ns is not None:
-            self._judge(self._read(), opened_ns, deadline_ns, breaker, finding)
+            seen.append(self._read())
+            self._judge(np.concatenate(seen), opened_ns, deadline_ns, breaker, finding)
         if breaker.state is State.CLOSED:
             finding.recovered_ms = _ms(max(0, breaker.since_ns - mended_ns))
             self._report(f"{name}: {fault.component} closed after {finding.recovered_ms:g} ms")
         self._settle()
         return finding
 
-    def _until(self, condition: Callable[[], bool], fault: Fault | None, finding: Finding) -> None:
+    def _shown(self, opened_ns: int, seen: list[Array]) -> Callable[[], bool]:
+        """Tell whether an intent was refused since then, and one passed that reduces.
+
+        Or nothing is held any more, so that none can. The outcomes read for it are added to `seen`.
+        """
+        refused = reducing = 0
+
+        def is_shown() -> bool:
+            nonlocal refused, reducing
+            outcomes = self._read()
+            seen.append(outcomes)
+            since = outcomes[outcomes["stamped_ns"] >= opened_ns]
+            refused += _refused(since)
+            reducing += int(_reduces(_approved(since)).sum())
+            return bool(refused and reducing) or not any(self._held.values())
+
+        return is_shown
+
+    def _until(
+        self,
+        condition: Callable[[], bool],
+        fault: Fault | None,
+        finding: Finding,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
         """Wait for it, in vain if need be; meanwhile keep the fault up and watch the others."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not condition() and time.monotonic() < deadline:
             if fault is not None:
                 fault.keep(self._scene)
@@ -179,46 +209,54 @@ class BreakerChaos:
         end_ns = breaker.since_ns if breaker.state is State.CLOSED else time.monotonic_ns()
         stamps = outcomes["stamped_ns"]
         during = outcomes[(stamps >= opened_ns) & (stamps < end_ns)]
-        approved = during[during["kind"] == OutcomeKind.APPROVED]
+        approved = _approved(during)
         reducing = _reduces(approved)
         risky = approved["stamped_ns"][~reducing & (approved["stamped_ns"] < deadline_ns)]
         finding.stopped_ms = _ms(int(risky.max()) - opened_ns) if len(risky) else 0.0
         finding.reducing = int(reducing.sum())
-        denied = during["code"][during["kind"] == OutcomeKind.DENIED]
-        finding.refused = int((denied == Denial.BREAKER_OPEN).sum())
+        finding.refused = _refused(during)
 
     def _settle(self) -> None:
         """Wait until all breakers are closed, new risk is taken, and there is some to reduce."""
         entries = 0
-        held: dict[int, int] = {}
+        self._held.clear()
         deadline = time.monotonic() + _PATIENCE_S
         while (
             entries < _SETTLED_ORDERS
             or self._scene.group.state() != GlobalState.CLOSED
-            or sum(position != 0 for position in held.values()) < _HELD
+            or sum(position != 0 for position in self._held.values()) < _HELD
         ):
             if time.monotonic() > deadline:
                 states = {name: each.state.name for name, each in self._breakers.items()}
                 raise ChaosError(f"no trading within {_PATIENCE_S:g} s; breakers: {states}")
-            outcomes = self._read()
-            approved = outcomes[outcomes["kind"] == OutcomeKind.APPROVED]
-            entries += int((~_reduces(approved)).sum())
-            held.update(zip(outcomes["instrument"], outcomes["position"], strict=True))
+            entries += int((~_reduces(_approved(self._read()))).sum())
             self._check_run()
             time.sleep(_LOOK_S)
 
     def _read(self) -> Array:
-        """Return the outcomes since the last call."""
-        size = self._outcomes.published - self._outcomes.position
-        records = np.zeros(size, OUTCOME)
+        """Return the outcomes since the last call, and note what is held."""
+        records = np.zeros(self._outcomes.published - self._outcomes.position, OUTCOME)
         copied, lost = self._outcomes.read(records)
         if lost:
             raise ChaosError(f"{lost} outcomes were overwritten; use a lower --rate")
-        return records[:copied]
+        outcomes = records[:copied]
+        self._held.update(zip(outcomes["instrument"], outcomes["position"], strict=True))
+        return outcomes
 
     def _check_run(self) -> None:
         if self._victim.process.poll() is not None:
             raise ChaosError(f"the run has ended: {self._victim.messages()}")
+
+
+def _approved(outcomes: Array) -> Array:
+    approved: Array = outcomes[outcomes["kind"] == OutcomeKind.APPROVED]
+    return approved
+
+
+def _refused(outcomes: Array) -> int:
+    """Count the intents that an open breaker denied."""
+    denied = outcomes["code"][outcomes["kind"] == OutcomeKind.DENIED]
+    return int((denied == Denial.BREAKER_OPEN).sum())
 
 
 def _reduces(approved: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:

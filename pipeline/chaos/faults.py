@@ -21,10 +21,11 @@ from pipeline.chaos.victim import TRADES_ALL_THE_TIME
 from shm import Breakers, Segment
 
 SETTINGS: Final[Mapping[str, str]] = {
-    # Many orders, so that what stops is seen to stop.
+    # Many orders, so that what stops is seen to stop; but not such short averages that what was
+    # held is sold before a breaker opens, and nothing is left that could be reduced.
     "ta.trades_per_bar": "2",
-    "ta.fast": "2",
-    "ta.slow": "5",
+    "ta.fast": "20",
+    "ta.slow": "60",
     "ml.strategy": "moving-average",
     "ml.model": "",
     "ml.cost_margin_bp": "0",

@@ -164,11 +164,11 @@ def _print_findings(findings: list[breakers.Finding]) -> None:
     table = Table()
     for title in ("fault", "breaker"):
         table.add_column(title, no_wrap=True)
-    for title in ("opened after", "last new risk", "refused", "reducing", "closed after"):
+    for title in ("opened, ms", "last risk, ms", "refused", "reducing", "closed, ms"):
         table.add_column(title, justify="right")
     for each in findings:
         times = [
-            "never" if value is None else f"{value:.1f} ms"
+            "never" if value is None else f"{value:.1f}"
             for value in (each.detected_ms, each.stopped_ms, each.recovered_ms)
         ]
         table.add_row(
