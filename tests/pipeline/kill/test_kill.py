@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from pipeline.kill.positions import executor_cells
 from pipeline.vocabulary import Mode
 from shm import list_segments, reap
 from tests.pipeline.supervisor.started import BOT4, PATIENCE_S, Started, bot4, environment, until
+
+WATCHED: Mapping[str, Any] = {"supervisor__heartbeat_s": "2"}  # as by default
 
 
 def positions(run: Started) -> list[int]:
@@ -109,7 +111,7 @@ def test_a_run_that_works_closes_all_positions_and_ends(name: str, tmp_path: Pat
 def test_with_the_supervisor_dead_the_executor_alone_closes_all_positions(
     name: str, tmp_path: Path
 ) -> None:
-    with Started(name, tmp_path) as run:
+    with Started(name, tmp_path, **WATCHED) as run:
         holds(run)
         run.kill()
         assert [info.state for info in list_segments(name)] == ["stale"]
@@ -121,7 +123,7 @@ def test_with_the_supervisor_dead_the_executor_alone_closes_all_positions(
 
 
 def test_with_the_supervisor_stopped_it_is_ended(name: str, tmp_path: Path) -> None:
-    with Started(name, tmp_path) as run:
+    with Started(name, tmp_path, **WATCHED) as run:
         trades(run)
         run.process.send_signal(signal.SIGSTOP)
         done = kill(run)
@@ -133,7 +135,7 @@ def test_with_the_supervisor_stopped_it_is_ended(name: str, tmp_path: Path) -> N
 
 
 def test_with_risk_dead_and_nobody_to_start_it_again(name: str, tmp_path: Path) -> None:
-    with Started(name, tmp_path) as run:
+    with Started(name, tmp_path, **WATCHED) as run:
         trades(run)
         run.process.send_signal(signal.SIGSTOP)
         run.strike("risk")
@@ -151,7 +153,7 @@ def test_with_risk_dead_the_run_starts_it_again_and_closes(name: str, tmp_path: 
 
 @pytest.mark.parametrize("process", ["feed", "ta", "ml", "risk", "executor"])
 def test_with_a_stage_stopped(name: str, tmp_path: Path, process: str) -> None:
-    with Started(name, tmp_path) as run:
+    with Started(name, tmp_path, **WATCHED) as run:
         trades(run)
         run.strike(process, signal.SIGSTOP)
         done = kill(run)
@@ -161,7 +163,7 @@ def test_with_a_stage_stopped(name: str, tmp_path: Path, process: str) -> None:
 
 
 def test_with_the_executor_stopped_and_nobody_to_notice(name: str, tmp_path: Path) -> None:
-    with Started(name, tmp_path) as run:
+    with Started(name, tmp_path, **WATCHED) as run:
         trades(run)
         run.process.send_signal(signal.SIGSTOP)
         run.strike("executor", signal.SIGSTOP)
@@ -197,7 +199,7 @@ def fill(folder: Path) -> None:
 
 
 def test_with_the_disk_full(name: str, tmp_path: Path) -> None:
-    with full_disk(tmp_path / "state") as folder, Started(name, folder) as run:
+    with full_disk(tmp_path / "state") as folder, Started(name, folder, **WATCHED) as run:
         trades(run)
         fill(folder)
         assert os.statvfs(folder).f_bavail == 0
@@ -217,7 +219,7 @@ def test_with_the_disk_full(name: str, tmp_path: Path) -> None:
 def test_a_limit_on_the_size_of_files_does_not_keep_it_from_killing(
     name: str, tmp_path: Path
 ) -> None:
-    with Started(name, tmp_path) as run:
+    with Started(name, tmp_path, **WATCHED) as run:
         trades(run)
         # Its supervisor, who has no such limit, must not write the latch for it.
         run.process.send_signal(signal.SIGSTOP)
@@ -239,7 +241,7 @@ def test_a_limit_on_the_size_of_files_does_not_keep_it_from_killing(
 
 
 def test_killing_twice_changes_nothing(name: str, tmp_path: Path) -> None:
-    with Started(name, tmp_path) as run:
+    with Started(name, tmp_path, **WATCHED) as run:
         trades(run)
         run.kill()
         kill(run, "first")
@@ -249,7 +251,7 @@ def test_killing_twice_changes_nothing(name: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_closed_is_kept_and_said(name: str, tmp_path: Path) -> None:
-    with Started(name, tmp_path) as run:
+    with Started(name, tmp_path, **WATCHED) as run:
         holds(run)
         group = run.segment.breakers("breakers")
         group.breaker("orders.sim").force_open(actor="anna", reason="a test")

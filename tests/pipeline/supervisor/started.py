@@ -37,7 +37,9 @@ SETTINGS: Mapping[str, str] = {
     "ta.correlation_ms": "3600000",
     **TRADES_ALL_THE_TIME,
     **OPEN_ONLY_FOR_WHAT_LASTS,
-    "supervisor.drain_s": "60",  # what is late is not lost
+    # What is late is not lost, and who is late has not died; tests of that set their own.
+    "supervisor.drain_s": "60",
+    "supervisor.heartbeat_s": "20",
     # Enough for orders all the time; each record costs every process something, which others miss.
     "exchange.rate": "1000",
     "pipeline.market_capacity": "4096",

@@ -88,7 +88,7 @@ def test_a_signal_that_comes_while_it_begins_drains_it_too(name: str, tmp_path: 
 
 
 def test_a_stage_that_stands_still_is_killed_and_replaced(name: str, tmp_path: Path) -> None:
-    with Started(name, tmp_path) as run:
+    with Started(name, tmp_path, supervisor__heartbeat_s="2") as run:
         run.flows(100)
         run.replaced("ml", run.strike("ml", signal.SIGSTOP))
         figures, errors = run.stop()
@@ -99,7 +99,7 @@ def test_a_stage_that_stands_still_is_killed_and_replaced(name: str, tmp_path: P
 
 
 def test_a_supervisor_that_stood_still_kills_nobody(name: str, tmp_path: Path) -> None:
-    with Started(name, tmp_path) as run:
+    with Started(name, tmp_path, supervisor__heartbeat_s="2") as run:
         run.flows(100)
         everyone = [run.process.pid, *map(run.pid, topology.PROCESSES)]
         # The whole machine stands still for longer than a heartbeat may take.

@@ -107,9 +107,8 @@ def test_it_is_asked_and_killed_more_often_than_a_stage_may_be_it_halts_nothing(
 def test_stopped_it_is_done_without_and_killed_and_started_again(
     name: str, tmp_path: Path, model: Path
 ) -> None:
-    with Started(
-        name, tmp_path, ml__model=str(model), ml__answer_timeout_ms="300", **TRADING
-    ) as run:
+    settings = {**TRADING, "ml__answer_timeout_ms": "300", "supervisor__heartbeat_s": "2"}
+    with Started(name, tmp_path, ml__model=str(model), **settings) as run:
         answered(run)
         breaker = run.segment.breakers("breakers", observe=True).breaker("ml")
         failures, late = breaker.totals()["failed"], stage(run)["late"]
