@@ -26,10 +26,10 @@ from pipeline.supervisor.child import Child, describe_exit
 from pipeline.vocabulary import Side
 from shm import Segment
 
-END_S: Final = 5.0
-"""How long the processes of a run may take to go once they were killed."""
+END_S: Final = 20.0
+"""How long the processes of a run may take to go once they were killed: a busy disk keeps them."""
 
-_EXECUTOR_S = 10.0  # for an executor to begin, and to take what it was given
+_EXECUTOR_S = 20.0  # for an executor to begin, and to take what it was given
 _ATTEMPTS = 3
 _LOOK_S = 0.005  # an executor that hangs rings for nobody
 _COLLAR_BP = 500

@@ -29,6 +29,7 @@ from pipeline.kill.words import HaltReason, halt, halt_reason, kill, kill_reason
 from pipeline.notify.notice import Notice
 from pipeline.notify.notifier import Notifier
 from pipeline.supervisor.start import AlreadyRunningError, NameLock
+from pipeline.supervisor.watch import Heartbeats
 from pipeline.vocabulary import Mode
 from shm import Segment, SegmentNotFoundError, ShmError
 
@@ -163,8 +164,9 @@ class Kill:
         """Wait for the run to close its positions; False once it turns out that it cannot."""
         begun_ns = time.monotonic_ns()
         executor, supervisor = segment.words("executor.words"), segment.words("supervisor.words")
-        silent_ns = config["supervisor"]["heartbeat_s"] * 1e9
-        longest_ns = config["kill"]["flatten_s"] * 1e9 + silent_ns
+        silent_s = config["supervisor"]["heartbeat_s"]
+        longest_s = config["kill"]["flatten_s"] + silent_s
+        executors, supervisors = (Heartbeats(int(limit * 1e9)) for limit in (_BEAT_S, silent_s))
         flatten = config["kill"]["flatten"]
         while True:
             now_ns = time.monotonic_ns()
@@ -175,14 +177,14 @@ class Kill:
                 return True
             if not os.path.exists(segment.path):
                 return True
-            if now_ns - max(beat, begun_ns) > _BEAT_S * 1e9:
+            if executors.late(now_ns, {"executor": beat}):
                 self._report(f"no executor has beaten for {_BEAT_S:g} s")
                 return False
-            if flatten and now_ns - max(supervisor.load("beat"), begun_ns) > silent_ns:
-                self._report(f"no supervisor has beaten for {silent_ns / 1e9:g} s")
+            if flatten and supervisors.late(now_ns, {"supervisor": supervisor.load("beat")}):
+                self._report(f"no supervisor has beaten for {silent_s:g} s")
                 return False
-            if now_ns - begun_ns > longest_ns:
-                self._report(f"positions were not closed within {longest_ns / 1e9:g} s")
+            if now_ns - begun_ns > longest_s * 1e9:
+                self._report(f"positions were not closed within {longest_s:g} s")
                 return False
             if not segment.owner_alive():
                 return False

@@ -22,8 +22,8 @@ from shm import (
     reap,
 )
 
-ADOPTION_S = 5.0
-"""How long the locks of a killed run's processes may take to go."""
+ADOPTION_S = 20.0
+"""How long the locks of a killed run's processes may take to go: a busy disk keeps them."""
 
 
 class AlreadyRunningError(Exception):
