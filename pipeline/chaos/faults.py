@@ -43,7 +43,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "breakers.restarts": "2",
     # Short for what is broken, long for the rest: a machine that is busy with other things may
     # stand still for a second, and that is not what is to be shown.
-    "breakers.feed.age_ms": "1000",
+    "breakers.feed.age_ms": "2000",
+    "supervisor.heartbeat_s": "5",
     "breakers.ml.p99_ms": "200",
     "breakers.storage.lag_ms": "1000",
     "breakers.p99_ms": "5000",
