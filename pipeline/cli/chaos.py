@@ -164,7 +164,7 @@ def _print_findings(findings: list[breakers.Finding]) -> None:
     table = Table()
     for title in ("fault", "breaker"):
         table.add_column(title, no_wrap=True)
-    for title in ("opened, ms", "last risk, ms", "refused", "reducing", "closed, ms"):
+    for title in ("opened, ms", "last risk, ms", "refused", "reduced", "closed, ms"):
         table.add_column(title, justify="right")
     for each in findings:
         times = [
